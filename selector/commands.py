@@ -1,4 +1,4 @@
-"""The commands of the selector: choose, evaluate and the demo."""
+"""The commands of the selector: choose and evaluate; the others are joined to them here."""
 
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -8,7 +8,8 @@ import typer
 from selector.decision_log import as_json as decision_json
 from selector.demo.commands import demo
 from selector.metrics import Scores
-from selector.records import Decision, SelectorConfig
+from selector.policy_commands import pruned, restore, tune, value
+from selector.records import Decision
 from selector.selector import Selector
 from trajstore.commands import DatabaseOption, JsonOption, NamespaceOption, open_existing_store, split_names
 from trajstore.embedding import HASHED, make_embedder
@@ -17,7 +18,8 @@ from trajstore.output import print_json, print_table, progress_bars, say
 from trajstore.schema import Trajectory
 
 app = typer.Typer()
-app.command()(demo)
+for command in (demo, value, tune, pruned, restore):
+    app.command()(command)
 
 PathsOption = Annotated[list[str], typer.Option(metavar="PATH", help="Trajectories; may be given several times.")]
 
@@ -36,7 +38,7 @@ def choose(  # noqa: PLR0913 - one argument for one option
 ) -> None:
     """Choose the next tool, and say how probably it is right and why."""
     with open_existing_store(db) as store, progress_bars() as tell:
-        selector = Selector(store, SelectorConfig(), seed=seed, on_progress=tell)
+        selector = Selector(store, seed=seed, on_progress=tell)
         decision = selector.choose(
             task, state, tools=split_names(tools), history=split_names(history), namespace=namespace or "default"
         )

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selector.episode import EpisodeReport
+from selector.kpis import RewardSpec, combine, measured
 from selector.records import Decision
-from trajstore.codec import to_json
+from trajstore.codec import from_json, to_json
 from trajstore.logbook import DecisionRow, EpisodeRow
 from trajstore.schema import Candidate
 
@@ -26,12 +30,18 @@ def decision_row(decision: Decision, episode: str, step: int, namespace: str, no
         pruned=to_json(summary["pruned"]),
         evidence=to_json(summary["evidence"]),
         reason=decision.reason,
+        mode=decision.mode,
+        arm=decision.arm,
+        policy=decision.policy,
+        cluster=decision.cluster,
+        probabilities=to_json(_sparse(decision)),
     )
 
 
-def episode_row(report: EpisodeReport, trajectory_id: str, now: float) -> EpisodeRow:
-    """How an episode ended, as it is logged."""
+def episode_row(report: EpisodeReport, trajectory_id: str, now: float, spec: RewardSpec) -> EpisodeRow:
+    """How an episode ended, as it is logged: the reward as it was given, beside the one that its KPIs combine to."""
     trajectory = report.trajectory
+    combined = combine(measured(trajectory), spec)
     return EpisodeRow(
         id=report.episode_id,
         namespace=trajectory.task.namespace,
@@ -41,7 +51,31 @@ def episode_row(report: EpisodeReport, trajectory_id: str, now: float) -> Episod
         kpis=to_json(dict(trajectory.kpis)),
         stop_reason=trajectory.stop_reason,
         finished_at=now,
+        mode=report.plan.mode,
+        arm=report.plan.assignment.arm,
+        task_group=trajectory.task.group,
+        combined=None if trajectory.stop_reason == "censored" else combined.value,
+        parts=to_json(combined.to_json()["parts"]),
     )
+
+
+def probabilities(row: DecisionRow, candidates: int) -> NDArray[np.float64]:
+    """The probability of each of K candidates as it was logged, shape (K,); zeros where it abstained."""
+    logged = from_json(row.probabilities)
+    found = np.full(candidates, float(logged.get("floor", 0.0)))
+    for place, value in logged.get("over", {}).items():
+        found[int(place)] = value
+    return found
+
+
+def _sparse(decision: Decision) -> dict[str, Any]:  # Any: JSON
+    """The commonest probability (that of exploration alone) once, and the others by place."""
+    if not decision.probabilities:
+        return {}
+    values = np.array(decision.probabilities)
+    floor = float(np.quantile(values, 0.5, method="nearest"))
+    others = np.flatnonzero(np.abs(values - floor) > 1e-9)
+    return {"floor": floor, "over": {str(place): float(values[place]) for place in others.tolist()}}
 
 
 def as_json(decision: Decision) -> dict[str, Any]:  # Any: JSON
@@ -53,6 +87,10 @@ def as_json(decision: Decision) -> dict[str, Any]:  # Any: JSON
         "source": decision.source,
         "propensity": decision.propensity,
         "reason": decision.reason,
+        "mode": decision.mode,
+        "arm": decision.arm,
+        "path": decision.path,
+        "proposal": _named(decision.proposal) if decision.proposal else None,
         "ranked": [
             {
                 **_named(one.candidate),

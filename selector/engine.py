@@ -1,56 +1,105 @@
-"""One decision: assess, prune, abstain or draw, explain."""
+"""One decision: assess, prune, abstain or choose, explain."""
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.choice import Arms, Choice, choose
 from selector.choice_model import softmax
+from selector.explaining import ranked, supporting
 from selector.features import relations, state_features
-from selector.knowledge import Assessment
+from selector.knowledge import Assessment, Left
 from selector.learning import Learned
+from selector.live import NO_FEEDBACK, Feedback
+from selector.loops import Loop, find_loop, should_defer
 from selector.posteriors import BetaPosterior
 from selector.pruning import Reasons, prune, pruned_candidates
-from selector.records import Decision, RankedCandidate, SelectorConfig, Source, SupportingStep
-from selector.repetition import tries_here
+from selector.records import Decision, SelectorConfig, Source
+from selector.repetition import likeness_of_states, tries_here
+from selector.rules import Rule, apply_rules
 from selector.situation import Situation
-from selector.thompson import draw
 
-INTERVAL_DEVIATIONS = 1.645
-EXPLAINED_STEPS = 5
-RANKED_CANDIDATES = 20
+ALONE = "the agent does better alone here"
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One decision before the choice: what experience says, what is believed, what is pruned, and the loop it is in."""
+
+    situation: Situation
+    assessment: Assessment
+    posterior: BetaPosterior
+    reasons: Reasons
+    arms: Arms
+    loop: Loop | None
 
 
 class Engine:
-    """Decides from what was learned; holds no state of its own but the random generator."""
+    """Decides from what was learned and from live feedback; holds no state of its own but the random generator.
 
-    def __init__(self, learned: Learned, config: SelectorConfig, rng: np.random.Generator) -> None:
+    `rules` are the user's own: each returns why a candidate must not be chosen, or "".
+    """
+
+    def __init__(
+        self,
+        learned: Learned,
+        config: SelectorConfig,
+        rng: np.random.Generator,
+        *,
+        feedback: Feedback = NO_FEEDBACK,
+        rules: Sequence[Rule] = (),
+    ) -> None:
         self.learned = learned
         self.config = config
         self._rng = rng
+        self._feedback = feedback
+        self._rules = tuple(rules)
 
     def decide(self, situation: Situation, goals: NDArray[np.float32]) -> Decision:
         """Choose among the situation's candidates; `goals` comes from `Knowledge.goal_similarities`."""
+        seen = self.consider(situation, goals)
+        why_not = self._reason_to_abstain(seen)
+        if why_not:
+            return self._explain(seen, reason=why_not)
+        sharpening, exploration = self.config.sharpening, self.config.exploration
+        return self._explain(seen, choose(seen.arms, self._rng, sharpening=sharpening, exploration=exploration))
+
+    def consider(self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None) -> Considered:
+        """Everything that is known before the choice; `left` is left out of what answers."""
         knowledge = self.learned.knowledge
         if len(goals) != len(knowledge.experience.goals):  # tasks were learned since the episode began
             goals = knowledge.goal_similarities(situation)
-        assessment = knowledge.assess(situation, goals)
-        posterior = self.posterior(situation, assessment)
-        reasons = prune(situation, assessment, self.config)
-        why_not = self._reason_to_abstain(situation, assessment)
-        if why_not:
-            return self._explain(situation, assessment, posterior, reasons, reason=why_not)
-        allowed = np.ones(len(situation.candidates), np.bool_)
-        allowed[list(reasons)] = False
-        drawn = draw(
-            posterior, allowed, self._rng, sharpening=self.config.sharpening, exploration=self.config.exploration
-        )
-        return self._explain(situation, assessment, posterior, reasons, chosen=drawn.arm, propensity=drawn.propensity)
+        log_health = self._feedback.log_health(knowledge.experience.tools.names)
+        assessment = knowledge.assess(situation, goals, left=left, log_health_T=log_health)
+        likeness = likeness_of_states(situation, knowledge.experience.embed)
+        posterior = self.posterior(situation, assessment, likeness)
+        reasons = prune(situation, assessment, self.config, feedback=self._feedback, likeness_T=likeness)
+        forbidden = apply_rules(self._rules, situation)
+        reasons = _with_rules(reasons, forbidden, len(situation.candidates))
+        loop = find_loop(situation.history, self.config.loops, likeness)
+        arms = self.arms(assessment, posterior, reasons)
+        return Considered(situation, assessment, posterior, reasons, arms, loop)
 
-    def posterior(self, situation: Situation, assessment: Assessment) -> BetaPosterior:
+    def probabilities(
+        self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None
+    ) -> NDArray[np.float64]:
+        """P(candidate) (K,), were it asked now; the rest to 1 is that it leaves the agent alone."""
+        seen = self.consider(situation, goals, left)
+        if self._reason_to_abstain(seen):
+            return np.zeros(len(situation.candidates))
+        rng = np.random.default_rng(0)  # what is drawn does not matter here
+        return choose(
+            seen.arms, rng, sharpening=self.config.sharpening, exploration=self.config.exploration
+        ).probabilities
+
+    def posterior(self, situation: Situation, assessment: Assessment, likeness_T: NDArray[np.float64]) -> BetaPosterior:
         """Posterior that each candidate (K,) is what a successful trajectory does here.
 
-        The mean is the choice model's probability, less where a grounded action was tried here before in this episode;
+        `likeness_T` is the cosine of the state before each past step to the present one.  The mean is the choice
+        model's probability, less where a tool is not well or a grounded action was tried here before in this episode;
         its weight is that of the examples near in all three keys.
         """
         related = relations(situation, assessment.candidates) if situation.is_grounded else None
@@ -58,65 +107,61 @@ class Engine:
         features = state_features(situation, self.config.retrieval.keys)
         logits = self.learned.model.logits(assessment.experts, features, tools, related)
         if situation.is_grounded:
-            tries = tries_here(situation, self.learned.knowledge.experience.embed)
-            logits -= self.config.repeat_discount * np.log1p(tries)
+            logits -= self.config.repeat_discount * np.log1p(tries_here(situation, likeness_T))
+        log_health = self._feedback.log_health(assessment.candidates.tool_names)
+        if log_health is not None:
+            logits += log_health[assessment.candidates.tool_of]
         means = np.clip(softmax(logits), 1e-9, 1.0 - 1e-9)
         weight = self.config.prior_strength + assessment.path_weight
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
-    def _reason_to_abstain(self, situation: Situation, assessment: Assessment) -> str:
+    def arms(self, assessment: Assessment, posterior: BetaPosterior, reasons: Reasons) -> Arms:
+        """What may be chosen, and what is believed of each."""
+        allowed = np.ones(len(posterior.mean), np.bool_)
+        allowed[list(reasons)] = False
+        paths = self.learned.paths.posterior(assessment.paths, posterior.mean)
+        return Arms(posterior, allowed, assessment.paths, paths, self._feedback.guidance(assessment.cluster))
+
+    def _reason_to_abstain(self, seen: Considered) -> str:
+        assessment, loop = seen.assessment, seen.loop
+        if len(seen.reasons) == len(seen.situation.candidates):
+            return f"every candidate is forbidden by a rule, the first because: {seen.reasons[0]}"
         if assessment.support < self.config.minimum_support:
             return f"too little experience: support {assessment.support:.2f} is below {self.config.minimum_support:g}"
         if not (assessment.candidates.tools >= 0).any():
             return "none of the offered tools was ever seen"
-        return ""
+        nearest, familiar = assessment.evidence.nearest, self.learned.familiar - self.config.strangeness
+        if nearest < familiar:
+            return f"like nothing stored: the nearest step has similarity {nearest:.2f}, below {familiar:.2f}"
+        return loop.reason if loop and should_defer(seen.situation, loop, self.config.loops) else ""
 
-    def _explain(
-        self,
-        situation: Situation,
-        assessment: Assessment,
-        posterior: BetaPosterior,
-        reasons: Reasons,
-        *,
-        chosen: int | None = None,
-        propensity: float = 1.0,
-        reason: str = "",
-    ) -> Decision:
-        ranked = self._ranked(situation, assessment, posterior)
-        open_means = posterior.mean.copy()
-        open_means[list(reasons)] = -1.0
-        source: Source = "follow" if chosen == int(np.argmax(open_means)) else "explore"
+    def _explain(self, seen: Considered, choice: Choice | None = None, *, reason: str = ALONE) -> Decision:
+        place, experience = choice.place if choice else None, self.learned.knowledge.experience
+        path = None if choice is None or choice.path is None else int(seen.assessment.paths.rows[choice.path])
         return Decision(
             decision_id=uuid.uuid4().hex,
-            candidate=None if chosen is None else situation.candidates[chosen],
-            source="defer" if chosen is None else source,
-            propensity=propensity,
-            ranked=ranked,
-            pruned=pruned_candidates(situation, reasons),
-            evidence=self._supporting(assessment),
-            reason=reason,
+            candidate=None if place is None else seen.situation.candidates[place],
+            source=_source(seen, place, path),
+            propensity=choice.propensity if choice else 1.0,
+            ranked=ranked(seen.situation, seen.assessment, seen.posterior),
+            pruned=pruned_candidates(seen.situation, seen.reasons),
+            evidence=supporting(experience, seen.assessment.evidence),
+            reason=reason if place is None else "",
+            path=None if path is None else experience.describe(path)[0],
+            probabilities=tuple(choice.probabilities.tolist()) if choice else (),
+            cluster=seen.assessment.cluster,
         )
 
-    def _ranked(
-        self, situation: Situation, assessment: Assessment, posterior: BetaPosterior
-    ) -> tuple[RankedCandidate, ...]:
-        order = np.argsort(-posterior.mean, kind="stable")[:RANKED_CANDIDATES]
-        low, high = posterior.bounds(INTERVAL_DEVIATIONS)
-        evidence = assessment.tool_examples[assessment.candidates.tool_of]
-        return tuple(
-            RankedCandidate(
-                situation.candidates[place],
-                float(posterior.mean[place]),
-                (float(low[place]), float(high[place])),
-                float(evidence[place]),
-            )
-            for place in order.tolist()
-        )
 
-    def _supporting(self, assessment: Assessment) -> tuple[SupportingStep, ...]:
-        experience, evidence = self.learned.knowledge.experience, assessment.evidence
-        rows = evidence.rows[:EXPLAINED_STEPS]
-        return tuple(
-            SupportingStep(*experience.describe(row), similarity=similarity)
-            for row, similarity in zip(rows.tolist(), evidence.similarities[:EXPLAINED_STEPS].tolist(), strict=True)
-        )
+def _source(seen: Considered, place: int | None, path: int | None) -> Source:
+    """Following is what is most probable, or a stored path; anything else explores."""
+    if place is None:
+        return "defer"
+    open_means = np.where(seen.arms.allowed, seen.posterior.mean, -1.0)
+    return "follow" if path is not None or place == int(np.argmax(open_means)) else "explore"
+
+
+def _with_rules(reasons: Reasons, forbidden: Reasons, candidates: int) -> Reasons:
+    """Rules are the user's word: they hold also where they leave too little for what was pruned to stay so."""
+    together = reasons | forbidden
+    return together if len(together) < candidates else forbidden

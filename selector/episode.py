@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.errors import EpisodeFinished, SelectorUsageError
+from selector.feedback import Plan
 from selector.records import Decision
 from selector.situation import Situation
 from trajstore.experience import past_step
@@ -20,11 +21,21 @@ from trajstore.schema import Candidate, Outcome, Step, StepKind, Task, ToolSpec,
 
 @dataclass(frozen=True, slots=True)
 class EpisodeReport:
-    """A finished or abandoned episode: its record, and the decisions made in it with the step each belongs to."""
+    """A finished or abandoned episode: its record, how it was treated, and decisions that no step followed."""
 
     episode_id: str
     trajectory: Trajectory
+    plan: Plan
     decisions: tuple[tuple[int, Decision], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A step that was taken, and the decision before it (None: nobody asked)."""
+
+    episode_id: str
+    step: Step
+    decision: Decision | None
 
 
 class Host(Protocol):
@@ -34,8 +45,16 @@ class Host(Protocol):
         """Similarity of the task with every stored one."""
         ...
 
-    def decide(self, situation: Situation, goals: NDArray[np.float32]) -> Decision:
+    def plan(self, episode_id: str) -> Plan:
+        """How a new episode is to be treated."""
+        ...
+
+    def decide(self, situation: Situation, goals: NDArray[np.float32], plan: Plan | None = None) -> Decision:
         """One decision."""
+        ...
+
+    def take_step(self, report: StepReport) -> None:
+        """Take in a step as soon as its outcome is known."""
         ...
 
     def close_episode(self, report: EpisodeReport) -> str:
@@ -44,7 +63,10 @@ class Host(Protocol):
 
 
 class Episode:
-    """Made by `Selector.episode`.  Leaving it without `finish` censors it: it never counts as failed."""
+    """Made by `Selector.episode`.  Leaving it without `finish` censors it: it never counts as failed.
+
+    `plan` says whether this episode is guided, and how.
+    """
 
     def __init__(
         self, host: Host, task: Task, tools: Sequence[ToolSpec], *, agent: str = "", source: str = "live"
@@ -57,11 +79,12 @@ class Episode:
         self._agent, self._source = agent, source
         self._history: list[PastStep] = []
         self._steps: list[Step] = []
-        self._decisions: list[tuple[int, Decision]] = []
+        self._unanswered: list[tuple[int, Decision]] = []
         self._pending: Decision | None = None
         self._offered: tuple[Candidate, ...] = ()
         self._state = ""
         self._goals = host.goal_similarities(task.text)
+        self.plan = host.plan(self.episode_id)
         self._is_open = True
 
     def choose(self, state: str = "", candidates: Sequence[Candidate] | None = None) -> Decision:
@@ -70,8 +93,10 @@ class Episode:
         offered = tuple(candidates) if candidates is not None else self._tools
         if not offered:
             raise SelectorUsageError("nothing to choose from: give candidates, or tools when the episode is opened")
-        decision = self._host.decide(Situation(self.task.text, state, tuple(self._history), offered), self._goals)
-        self._decisions.append((len(self._steps), decision))
+        if self._pending is not None:
+            self._unanswered.append((len(self._steps), self._pending))
+        situation = Situation(self.task.text, state, tuple(self._history), offered)
+        decision = self._host.decide(situation, self._goals, self.plan)
         self._pending, self._offered, self._state = decision, offered, state
         return decision
 
@@ -106,7 +131,8 @@ class Episode:
         )
         self._steps.append(step)
         self._history.append(past_step(step))
-        self._pending = None
+        decision, self._pending = self._pending, None
+        self._host.take_step(StepReport(self.episode_id, step, decision))
         return step
 
     def finish(
@@ -180,8 +206,10 @@ class Episode:
             metadata={"episode": self.episode_id},
         )
         self._is_open = False
+        if self._pending is not None:
+            self._unanswered.append((len(self._steps), self._pending))
         self.trajectory_id = self._host.close_episode(
-            EpisodeReport(self.episode_id, trajectory, tuple(self._decisions))
+            EpisodeReport(self.episode_id, trajectory, self.plan, tuple(self._unanswered))
         )
         return self.trajectory_id
 

@@ -12,7 +12,6 @@ from selector.engine import Engine
 from selector.errors import SelectorUsageError
 from selector.learning import HoldOut, LearningConfig, known_tools, learn
 from selector.metrics import Numbers, Scores, difference_interval, judge, score
-from selector.pruning import prune
 from selector.records import SelectorConfig
 from selector.situation import Situation, situation_at
 from trajstore.codec import content_hash
@@ -166,9 +165,9 @@ def _ask(engine: Engine, fold: Fold, tools: tuple[Candidate, ...], tell: OnProgr
     for trajectory in fold.test:
         goals = engine.learned.knowledge.goal_similarities(Situation(trajectory.task.text, "", (), ()))
         for tool, situation in _situations(trajectory, tools):
-            assessment = engine.learned.knowledge.assess(situation, goals)
-            rows.append(engine.posterior(situation, assessment).mean)
-            pruned += any(tools[place].tool == tool for place in prune(situation, assessment, engine.config))
+            seen = engine.consider(situation, goals)
+            rows.append(seen.posterior.mean)
+            pruned += any(tools[place].tool == tool for place in seen.reasons)
             tell("testing", len(rows), total)
     probabilities = np.array(rows)
     return probabilities / probabilities.sum(axis=1, keepdims=True), pruned

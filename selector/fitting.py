@@ -6,7 +6,7 @@ unit left out, so that their weights are those that they earn on unseen tasks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,23 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from selector.choice_model import ChoiceModel, unfitted
+from selector.choice_model import ChoiceModel, softmax, unfitted
 from selector.features import RELATIONS, STATE_FEATURES, Sparse
+from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
 from selector.knowledge import EXPERTS
 
 Floats = NDArray[np.float64]
 
+STRANGEST = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One stored decision: K candidates, of which number `chosen` was right, believed with `weight`."""
+    """One stored decision: K candidates, of which number `chosen` was right, believed with `weight`.
+
+    `paths` (P, 4) describe the paths that could have been followed, best match first, and `path_places` (P,) what
+    candidate each of them names.  `similarity` is that of the nearest stored step.
+    """
 
     experts: Floats
     features: Sparse
@@ -31,6 +38,9 @@ class Example:
     relations: Floats | None
     chosen: int
     weight: float
+    paths: Floats = field(default_factory=lambda: np.zeros((0, 4)))
+    path_places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    similarity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,26 @@ def fit(examples: Sequence[Example], tools: int, penalties: Penalties | None = N
         offset = design.shared @ shared
         state, tool_relations = _fit_tools(design, offset, tools + 1, penalties)
     return ChoiceModel(shared[: len(EXPERTS)], shared[len(EXPERTS) :], tool_relations, state)
+
+
+def fit_path_model(examples: Sequence[Example], model: ChoiceModel) -> PathModel:
+    """The calibration of paths, from the best match of each decision and whether it named the right candidate."""
+    known = [one for one in examples if len(one.paths)]
+    if not known:
+        return unfitted_paths()
+    chosen = np.array([_probabilities(one, model)[one.path_places[0]] for one in known])
+    right = np.array([one.path_places[0] == one.chosen for one in known])
+    return fit_paths(path_features(np.stack([one.paths[0] for one in known]), chosen), right)
+
+
+def familiar_similarity(examples: Sequence[Example]) -> float:
+    """How near the nearest stored step is at least, for all but the strangest 1 % of stored decisions; −1 for none."""
+    similarities = [one.similarity for one in examples]
+    return float(np.quantile(similarities, STRANGEST)) if similarities else -1.0
+
+
+def _probabilities(example: Example, model: ChoiceModel) -> Floats:
+    return softmax(model.logits(example.experts, example.features, example.tools, example.relations))
 
 
 def _design(examples: Sequence[Example], tools: int) -> _Design:

@@ -5,13 +5,16 @@ near in goal and state (content) or in the state of this moment alone, how tools
 whole actions among the candidates of one tool.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selector.posteriors import BetaPosterior, beta_from_evidence, shrunk_means
+from selector.clusters import StateClusters
+from selector.follow import Nearby, Paths, find_paths
+from selector.outcomes import Outcomes, RewardOf, success_of
+from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from trajstore.experience import Experience, Playback, past_step, wasted_steps
 from trajstore.order import START, OrderModel, step_token
@@ -26,8 +29,6 @@ EXPERTS = TOOL_EXPERTS + ACTION_EXPERTS
 ORDER_FLOOR = 0.02
 VOTE_PRIOR = 0.5
 ORDER_DEPTH = 4
-TOOL_STRENGTH = 10.0
-HERE_STRENGTH = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Assessment:
 
     `tool_evidence` and `tool_examples` (M,) are the weights of judged steps and of examples near here, `path_weight`
     that of all examples.  `support` adds those with the same order of steps: 0 means that nothing like this was ever
-    stored.
+    stored.  `paths` may be followed from here; `cluster` is the kind of state (−1: none known).
     """
 
     candidates: CandidateSet
@@ -56,24 +57,41 @@ class Assessment:
     tool_examples: Floats
     path_weight: float
     support: float
+    paths: Paths
+    cluster: int
 
 
 class Knowledge:
-    """Experience, its retriever, and the two order models that go with it."""
+    """Experience, its retriever, the two order models that go with it, and what came of each step.
 
-    def __init__(self, experience: Experience, retriever: Retriever) -> None:
+    `reward_of` gives a trajectory's final reward in [0, 1].
+    """
+
+    def __init__(self, experience: Experience, retriever: Retriever, *, reward_of: RewardOf = success_of) -> None:
         self.experience = experience
         self.retriever = retriever
         self.tool_order = OrderModel(ORDER_DEPTH)
         self.action_order = OrderModel(1)
-        self._tool_totals = np.zeros((0, 2))
+        self.outcomes = Outcomes(experience, reward_of)
 
-    def learn(self, trajectories: Iterable[Trajectory], first: int) -> None:
-        """Count the order of steps of trajectories that the experience numbers from `first` on."""
+    def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
+        """Learn trajectories that the experience numbers from `first` on."""
+        self.retriever.refresh()
         weights = self.experience.trajectory_column("weight")
         for number, trajectory in enumerate(trajectories, start=first):
             self.count(trajectory, float(weights[number]), self.tool_order, self.action_order)
-        self._tool_totals = self._count_outcomes()
+        self.outcomes.learn(trajectories, self.retriever.states)
+
+    def use_clusters(self, clusters: StateClusters) -> None:
+        """Tell states apart by these clusters from now on."""
+        self.outcomes.use_clusters(clusters, self.retriever.states)
+
+    def cluster_label(self, cluster: int) -> str:
+        """The state nearest to a cluster's centre, in words; "" where there is no such cluster."""
+        centres = self.outcomes.clusters.centres_CD
+        if not 0 <= cluster < len(centres) or not len(self.experience):
+            return ""
+        return self.experience.moment_text(int(np.argmax(self.retriever.states @ centres[cluster])))
 
     def count(self, trajectory: Trajectory, weight: float, tools: OrderModel, actions: OrderModel) -> None:
         """Add one trajectory's order to two models; failures and unknown successes weigh less, down to nothing."""
@@ -104,15 +122,26 @@ class Knowledge:
         """Cosine of the situation's task with every stored one: the same for a whole episode."""
         return self.retriever.goal_similarities(self.experience.embed(situation.task))
 
-    def assess(self, situation: Situation, goals: NDArray[np.float32], *, left: Left | None = None) -> Assessment:
-        """Ask every expert; `goals` comes from `goal_similarities`."""
+    def assess(
+        self,
+        situation: Situation,
+        goals: NDArray[np.float32],
+        *,
+        left: Left | None = None,
+        log_health_T: Floats | None = None,
+    ) -> Assessment:
+        """Ask every expert; `goals` comes from `goal_similarities`.
+
+        `log_health_T` ≤ 0 is the ln of each known tool's health, shape (T,); None where all are well.
+        """
         candidates = number_candidates(situation, self.experience)
         tokens = self.experience.tokens(situation.history)
         texts = self.experience.embed(situation.state_text), self.experience.embed(situation.moment_text)
         query = self.retriever.query(texts, goals, tokens, excluded=left.excluded if left else None)
         evidence = self.retriever.evidence(query)
         votes = _Votes(self.experience, evidence, candidates)
-        success, tool_evidence = self._success(evidence, candidates)
+        cluster = self.outcomes.clusters.nearest(query.state)
+        success, tool_evidence = self._success(evidence, candidates, cluster)
         order = self._order(tokens, candidates, left)
         tool_experts = np.log(np.stack([order, votes.path, votes.content, votes.moment, success.mean], axis=1))
         keys = self.retriever.config.keys
@@ -122,8 +151,18 @@ class Knowledge:
             action_experts = self._action_experts(situation, candidates, votes, left)
         support = float(votes.path_weight + self.tool_order.support(tokens[-2:]))
         experts = np.concatenate([tool_experts[candidates.tool_of], action_experts], axis=1)
+        paths = find_paths(self._nearby(situation, candidates, evidence, log_health_T), self.outcomes.records)
         return Assessment(
-            candidates, experts, evidence, success, tool_evidence, votes.tool_examples, votes.path_weight, support
+            candidates,
+            experts,
+            evidence,
+            success,
+            tool_evidence,
+            votes.tool_examples,
+            votes.path_weight,
+            support,
+            paths,
+            cluster,
         )
 
     def _order(self, tokens: tuple[int, ...], candidates: CandidateSet, left: Left | None) -> Floats:
@@ -132,22 +171,39 @@ class Knowledge:
         floored = offered / max(offered.sum(), 1e-12) + ORDER_FLOOR / len(offered)
         return np.asarray(floored / floored.sum(), np.float64)
 
-    def _success(self, evidence: Evidence, candidates: CandidateSet) -> tuple[BetaPosterior, Floats]:
-        """Success of each offered tool here, on a hierarchy: all tools → tool → here."""
-        experience = self.experience
-        owners = experience.column("trajectory")[evidence.rows]
-        won = experience.trajectory_column("success")[owners] * (1.0 - 0.5 * experience.column("failed")[evidence.rows])
-        trusted = evidence.weights * experience.trajectory_column("trust")[owners] * np.isfinite(won)
-        tools = experience.column("tool")[evidence.rows]
-        successes = np.bincount(tools, trusted * np.nan_to_num(won), len(experience.tools))
-        counts = np.bincount(tools, trusted, len(experience.tools))
-        totals = self._tool_totals
-        overall = float((totals[:, 0].sum() + 1.0) / (totals[:, 1].sum() + 2.0))
-        means = shrunk_means(totals[:, 0], totals[:, 1], overall, TOOL_STRENGTH)
+    def _success(self, evidence: Evidence, candidates: CandidateSet, cluster: int) -> tuple[BetaPosterior, Floats]:
+        """Success of each offered tool here, on a hierarchy: all tools → family → tool → state cluster → here."""
+        experience, rows = self.experience, evidence.rows
+        trusted = evidence.weights * experience.trajectory_column("trust")[experience.column("trajectory")[rows]]
+        tools = experience.column("tool")[rows]
+        successes, counts = (
+            np.bincount(tools, trusted * values[rows], len(experience.tools))
+            for values in (self.outcomes.credit.successes_N, self.outcomes.credit.weights_N)
+        )
         known = candidates.tools
-        prior = np.where(known >= 0, _pad(means, overall)[known], overall)
         here, tried = _pad(successes, 0.0)[known], _pad(counts, 0.0)[known]
-        return beta_from_evidence(prior, HERE_STRENGTH, here, np.maximum(tried - here, 0.0)), tried
+        hierarchy = self.outcomes.hierarchy
+        prior, weight = hierarchy.prior(cluster, known), hierarchy.weight(known)
+        return beta_from_evidence(prior, weight, here, np.maximum(tried - here, 0.0)), tried
+
+    def _nearby(
+        self, situation: Situation, candidates: CandidateSet, evidence: Evidence, log_health_T: Floats | None
+    ) -> Nearby:
+        """The evidence as steps of paths; what they do next is an action where actions are offered, else a tool."""
+        experience, rows = self.experience, evidence.rows
+        owners = experience.column("trajectory")[rows]
+        if situation.is_grounded:
+            places = _places(candidates.actions, experience.column("action")[rows])
+        else:
+            places = _places(candidates.tools[candidates.tool_of], experience.column("tool")[rows])
+        health = np.zeros(len(rows))
+        if log_health_T is not None:
+            summed = np.concatenate([[0.0], np.cumsum(log_health_T[experience.column("tool")])])
+            health = summed[experience.trajectory_column("end")[owners]] - summed[rows]
+        weights = evidence.weights * experience.example_weights(rows)
+        return Nearby(
+            rows, weights.astype(np.float64), experience.trajectory_column("template")[owners], places, health
+        )
 
     def _action_experts(
         self, situation: Situation, candidates: CandidateSet, votes: "_Votes", left: Left | None
@@ -160,15 +216,6 @@ class Knowledge:
         columns = [votes.action_path, votes.action_moment, after]
         shares = [_log_share(column, candidates) for column in columns]
         return np.stack([*shares, -np.log(candidates.siblings)], axis=1)
-
-    def _count_outcomes(self) -> Floats:
-        """Successes and steps of each tool over all rows, shape (tools, 2)."""
-        experience = self.experience
-        owners = experience.column("trajectory")
-        won = experience.trajectory_column("success")[owners] * (1.0 - 0.5 * experience.column("failed"))
-        judged, tools = np.isfinite(won), experience.column("tool")
-        columns = [np.bincount(tools, weights, len(experience.tools)) for weights in (np.nan_to_num(won), judged)]
-        return np.stack(columns, axis=1)
 
 
 class _Votes:
@@ -209,6 +256,14 @@ def _log_share(weights: Floats, candidates: CandidateSet) -> Floats:
     totals = np.bincount(candidates.tool_of, weights)[candidates.tool_of]
     shares = (weights + VOTE_PRIOR / candidates.siblings) / (totals + VOTE_PRIOR)
     return np.asarray(np.log(shares * candidates.siblings), np.float64)
+
+
+def _places(numbers: NDArray[np.int64], wanted: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each wanted number stands in `numbers`; −1 where it is not there, or is −1 itself."""
+    order = np.argsort(numbers, kind="stable")
+    found = np.minimum(np.searchsorted(numbers, wanted, sorter=order), len(numbers) - 1)
+    places = order[found]
+    return np.where((numbers[places] == wanted) & (wanted >= 0), places, -1)
 
 
 def _pad(values: ArrayLike, last: float) -> Floats:

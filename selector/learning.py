@@ -7,8 +7,10 @@ from typing import Literal
 import numpy as np
 
 from selector.choice_model import ChoiceModel
+from selector.clusters import find_clusters
 from selector.features import relations, state_features
-from selector.fitting import Example, Penalties, fit
+from selector.fitting import Example, Penalties, familiar_similarity, fit, fit_path_model
+from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
 from selector.situation import Situation, situation_at
 from trajstore.embedding import Embedder
@@ -36,6 +38,20 @@ class Learned:
 
     knowledge: Knowledge
     model: ChoiceModel
+    paths: PathModel
+    familiar: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What is fitted to stored decisions: the choice among candidates, the calibration of paths, and what is familiar.
+
+    `familiar` is the similarity of the nearest stored step below which a moment is like nothing stored.
+    """
+
+    model: ChoiceModel
+    paths: PathModel
+    familiar: float
 
 
 def learn(
@@ -52,7 +68,9 @@ def learn(
     experience.extend(trajectories)
     knowledge = Knowledge(experience, Retriever(experience, retrieval, seed=config.seed))
     knowledge.learn(trajectories, first=0)
-    return Learned(knowledge, fit_model(knowledge, trajectories, config, on_example))
+    knowledge.use_clusters(find_clusters(knowledge.retriever.states, seed=config.seed))
+    fitted = fit_model(knowledge, trajectories, config, on_example)
+    return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
 
 
 def fit_model(
@@ -60,10 +78,11 @@ def fit_model(
     trajectories: Sequence[Trajectory],
     config: LearningConfig,
     on_example: OnExample | None = None,
-) -> ChoiceModel:
+) -> Fitted:
     """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
     examples = list(_reported(build_examples(knowledge, trajectories, config), config.decisions, on_example))
-    return fit(examples, len(knowledge.experience.tools), config.penalties)
+    model = fit(examples, len(knowledge.experience.tools), config.penalties)
+    return Fitted(model, fit_path_model(examples, model), familiar_similarity(examples))
 
 
 def build_examples(
@@ -94,8 +113,17 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
     candidates = assessment.candidates
     related = relations(situation, candidates) if situation.is_grounded else None
     tools = candidates.tools[candidates.tool_of]
+    words, paths = state_features(situation, knowledge.retriever.config.keys), assessment.paths
     return Example(
-        assessment.experts, state_features(situation, knowledge.retriever.config.keys), tools, related, chosen, 1.0
+        assessment.experts,
+        words,
+        tools,
+        related,
+        chosen,
+        1.0,
+        paths.features_PF,
+        paths.places,
+        assessment.evidence.nearest,
     )
 
 

@@ -8,18 +8,21 @@ import numpy as np
 
 from selector.choice_model import ChoiceModel
 from selector.features import RELATIONS, STATE_FEATURES
+from selector.follow import FEATURES as PATH_FEATURES
+from selector.follow import PathModel
 from selector.knowledge import EXPERTS
 from trajstore.errors import DamagedStore
 
 FIELDS = ("experts", "relations", "tool_relations", "state")
-ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
-    """A choice model, and how many stored steps there were when it was fitted."""
+    """What was fitted, and how many stored steps there were then."""
 
     model: ChoiceModel
+    paths: PathModel
+    familiar: float
     rows: int
 
 
@@ -28,7 +31,14 @@ def to_bytes(fitted: FittedModel) -> bytes:
     experts, relations, tools, state = (getattr(fitted.model, name).astype(np.float16) for name in FIELDS)
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, experts=experts, relations=relations, tool_relations=tools, state=state, rows=np.array(fitted.rows)
+        buffer,
+        experts=experts,
+        relations=relations,
+        tool_relations=tools,
+        state=state,
+        paths=fitted.paths.weights,
+        familiar=np.array(fitted.familiar),
+        rows=np.array(fitted.rows),
     )
     return buffer.getvalue()
 
@@ -38,16 +48,18 @@ def from_bytes(content: bytes) -> FittedModel:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             model = ChoiceModel(*(archive[name].astype(np.float64) for name in FIELDS))
-            rows = int(archive[ROWS])
+            paths = PathModel(archive["paths"].astype(np.float64))
+            familiar, rows = float(archive["familiar"]), int(archive["rows"])
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
-    if not _is_whole(model):
+    if not _is_whole(model, paths):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
-    return FittedModel(model, rows)
+    return FittedModel(model, paths, familiar, rows)
 
 
-def _is_whole(model: ChoiceModel) -> bool:
+def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:
     tools = model.state.shape[-1]
     shapes = (model.experts.shape, model.relations.shape, model.tool_relations.shape, model.state.shape)
     wanted = ((len(EXPERTS),), (len(RELATIONS),), (tools, len(RELATIONS)), (STATE_FEATURES, tools))
-    return shapes == wanted and all(bool(np.isfinite(getattr(model, name)).all()) for name in FIELDS)
+    is_calibrated = paths.weights.shape == (len(PATH_FEATURES) + 1,) and bool(np.isfinite(paths.weights).all())
+    return is_calibrated and shapes == wanted and all(bool(np.isfinite(getattr(model, name)).all()) for name in FIELDS)

@@ -35,7 +35,9 @@ class BetaPosterior:
         return np.clip(self.mean - reach, 0.0, 1.0), np.clip(self.mean + reach, 0.0, 1.0)
 
 
-def beta_from_evidence(prior_mean: Floats, strength: float, successes: Floats, failures: Floats) -> BetaPosterior:
+def beta_from_evidence(
+    prior_mean: Floats, strength: float | Floats, successes: Floats, failures: Floats
+) -> BetaPosterior:
     """α = s·m + Σ w·r and β = s·(1 − m) + Σ w·(1 − r), both at least 0.1 (C3, arXiv 2603.16755); shape (K,) each.
 
     >>> beta_from_evidence(np.array([0.5]), 2.0, np.array([3.0]), np.array([0.0])).mean.tolist()

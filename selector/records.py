@@ -5,7 +5,12 @@ from typing import Literal
 
 from selector.errors import SelectorUsageError
 from selector.fitting import Penalties
+from selector.guard import Arm, Guard, Mode
+from selector.health import HealthConfig
+from selector.kpis import RewardSpec
 from selector.learning import HoldOut
+from selector.loops import LoopConfig
+from selector.prune_book import PruneConfig
 from trajstore.retriever import RetrieverConfig
 from trajstore.schema import Candidate
 
@@ -16,13 +21,20 @@ Source = Literal["follow", "explore", "defer"]
 class SelectorConfig:
     """Settings of a selector.
 
-    `exploration` in [0, 1] is the share of choices made uniformly; `sharpening` > 0 divides the posterior's variance;
-    `minimum_support` is the weight of examples below which it abstains, `prior_strength` the weight of a mean without
-    any.  A grounded action that was tried n times in this state has its probability divided by (1 + n) **
-    `repeat_discount`.  `loop_repeats` equal calls with equal observations make a loop; `prune_evidence` is the weight
-    of judged steps that pruning needs, `prune_deviations` how wide its credible bounds are, `prune_margin` by how much
-    they must be apart.  `decisions` bounds how many stored decisions the choice model is fitted to, left out by
-    `hold_out`.
+    `exploration` in [0, 1] is the share of choices made uniformly; `sharpening` > 0 divides the posterior's variance.
+    It abstains where the weight of examples is below `minimum_support`, and where the nearest stored step is less like
+    the moment, by `strangeness` in [0, 2], than for all but 1 % of stored ones; `prior_strength` is the weight of a
+    mean without examples.  A grounded action that was tried n times in this state has its probability divided by
+    (1 + n) ** `repeat_discount`.
+
+    Pruning near here needs a weight of judged steps of `prune_evidence`, credible bounds of `prune_deviations`, and
+    `prune_margin` between them; `pruning` is for whole state clusters, `loops` and `health` for what happens live.
+    `decisions` bounds how many stored decisions the choice model is fitted to, left out by `hold_out`.
+
+    `mode` says how much of a decision an agent sees (`selector.guard`), `held_out` in [0, 1) is the share of episodes
+    left unguided to measure what guidance brings; once guided ones are credibly worse (`confidence`), guidance stops.
+    `allowance` in [0, 1) guides only while at most that share of the unaided reward can have been lost (None: no such
+    condition).  `reward` says what an episode is worth.
     """
 
     retrieval: RetrieverConfig = field(default_factory=RetrieverConfig)
@@ -33,12 +45,20 @@ class SelectorConfig:
     sharpening: float = 3.0
     prior_strength: float = 4.0
     minimum_support: float = 1.0
+    strangeness: float = 0.05
     repeat_discount: float = 2.0
-    loop_repeats: int = 2
-    tool_loop_repeats: int = 4
     prune_evidence: float = 5.0
     prune_deviations: float = 3.0
     prune_margin: float = 0.05
+    pruning: PruneConfig = field(default_factory=PruneConfig)
+    loops: LoopConfig = field(default_factory=LoopConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+    reward: RewardSpec = field(default_factory=RewardSpec)
+    mode: Mode = "suggest"
+    held_out: float = 0.0
+    margin: float = 0.05
+    confidence: float = 0.95
+    allowance: float | None = None
     record_episodes: bool = True
 
     def __post_init__(self) -> None:
@@ -48,12 +68,12 @@ class SelectorConfig:
         for name in ("sharpening", "prior_strength", "decisions", "prune_evidence", "prune_deviations"):
             if not getattr(self, name) > 0:
                 raise SelectorUsageError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("repeat_discount", "minimum_support"):
+        for name in ("repeat_discount", "minimum_support", "strangeness"):
             if not getattr(self, name) >= 0:
                 raise SelectorUsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if min(self.loop_repeats, self.tool_loop_repeats) < 2:
-            repeats = (self.loop_repeats, self.tool_loop_repeats)
-            raise SelectorUsageError(f"loop_repeats and tool_loop_repeats must be 2 or more, got {repeats}")
+        if self.allowance is not None and not 0.0 <= self.allowance < 1.0:
+            raise SelectorUsageError(f"allowance must lie in [0, 1), got {self.allowance}; None sets no condition")
+        Guard(self.mode, self.held_out, margin=self.margin, confidence=self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +109,11 @@ class SupportingStep:
 class Decision:
     """One choice.
 
-    `tool` and `candidate` are None where it abstains (`source` "defer"); `propensity` in (0, 1] is the exact
-    probability of this choice under the engine.  `ranked` is in falling order of probability.  `reason` says why it
-    abstained.
+    `tool` and `candidate` are None where it abstains (`source` "defer"), and where what it would have done is not shown
+    to the agent (`mode` shadow or narrow, `arm` held_out): then `proposal` is that.  `propensity` in (0, 1] is the
+    exact probability of this choice under the engine, `probabilities` those of all candidates in the order offered (of
+    which leaving the agent alone is the rest to 1).  `ranked` is in falling order of probability.  `path` is the stored
+    trajectory that is followed, `reason` says why it abstained, `policy` names the settings and the model.
     """
 
     decision_id: str
@@ -102,6 +124,13 @@ class Decision:
     pruned: tuple[PrunedCandidate, ...]
     evidence: tuple[SupportingStep, ...]
     reason: str = ""
+    path: str | None = None
+    probabilities: tuple[float, ...] = ()
+    cluster: int = -1
+    mode: Mode = "suggest"
+    arm: Arm = "guided"
+    proposal: Candidate | None = None
+    policy: str = ""
 
     @property
     def tool(self) -> str | None:

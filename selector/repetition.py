@@ -12,17 +12,21 @@ Embed = Callable[[str], NDArray[np.float32]]
 SAME_PLACE, OTHER_PLACE = 1.0, 0.95
 
 
-def tries_here(situation: Situation, embed: Embed) -> NDArray[np.float64]:
+def likeness_of_states(situation: Situation, embed: Embed) -> NDArray[np.float64]:
+    """Cosine of the state before each past step to the present one; shape (T,)."""
+    if not situation.history:
+        return np.zeros(0)
+    here = embed(situation.state)
+    return np.array([float(embed(step.state) @ here) for step in situation.history])
+
+
+def tries_here(situation: Situation, likeness_T: NDArray[np.float64]) -> NDArray[np.float64]:
     """Times that each candidate was done in this state or one like it, in this episode; shape (K,).
 
     A past step counts by how much its state resembles the present one: 1 where they are equal, falling to 0 at a cosine
     of 0.95, so that a door that was opened since does not make another place.
     """
-    if not situation.history:
-        return np.zeros(len(situation.candidates))
-    here = embed(situation.state)
-    likeness = np.array([float(embed(step.state) @ here) for step in situation.history])
-    counted = np.clip((likeness - OTHER_PLACE) / (SAME_PLACE - OTHER_PLACE), 0.0, 1.0)
+    counted = np.clip((likeness_T - OTHER_PLACE) / (SAME_PLACE - OTHER_PLACE), 0.0, 1.0)
     done: dict[str, float] = {}
     for step, weight in zip(situation.history, counted.tolist(), strict=True):
         done[step.action] = done.get(step.action, 0.0) + weight

@@ -2,16 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from selector.episode import Episode
+from selector.errors import SelectorUsageError
 from selector.memory import Memory, MemorySettings
 from selector.records import Decision, SelectorConfig
-from selector.room import Room
+from selector.room import Room, RoomSettings
+from selector.rules import Rule
 from selector.situation import Situation
+from selector.tuned import tuned_config
 from trajstore.embedding import Embedder
+from trajstore.logbook import Reported
 from trajstore.recollection import OnProgress, stored_embedder
 from trajstore.render import PastStep
 from trajstore.schema import Candidate, Task, ToolSpec
@@ -22,7 +27,9 @@ class Selector:
     """Chooses tools from what a `TrajectoryStore` holds; safe to share between threads.
 
     `seed` makes its choices repeatable.  `embedder` defaults to the one that the store's vectors were made by, else to
-    the hashed one.  What is learned is kept for each namespace, and kept up with the store when an episode is opened.
+    the hashed one, `config` to what `trajstore tune` has found for the store.  `rules` are the user's own: functions of
+    a situation and a candidate that return why it must not be chosen, or "".  What is learned is kept for each
+    namespace, and kept up with the store when an episode is opened.
     """
 
     def __init__(
@@ -32,18 +39,18 @@ class Selector:
         *,
         seed: int = 0,
         embedder: Embedder | None = None,
+        rules: Sequence[Rule] = (),
         clock: Callable[[], float] = time.time,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.store = store
-        self.config = config or SelectorConfig()
+        self.config = config or tuned_config(store)
         self._embedder = embedder or stored_embedder(store)
         self._seed = seed
-        self._clock = clock
         self._on_progress = on_progress
-        self._rng = np.random.default_rng(seed)
         self._rooms: dict[str, Room] = {}
         self._lock = threading.RLock()
+        self._shared = RoomSettings(self.config, tuple(rules), np.random.default_rng(seed), self._lock, clock)
 
     def episode(
         self,
@@ -75,11 +82,36 @@ class Selector:
         past = tuple(PastStep(name) for name in history)
         return room.decide_once(Situation(task, state, past, offered))
 
+    def report(self, decision_id: str, reward: float, *, kind: str = "reward") -> Reported:
+        """Take in a reward in [0, 1] for one decision, however late; each `kind` counts once for a decision.
+
+        "duplicate" where it was reported before, "unknown" where no such decision was logged; both are counted and
+        change nothing.  It stands as the outcome of the decision's step when the namespace is next loaded.
+        """
+        if not 0.0 <= reward <= 1.0:
+            raise SelectorUsageError(f"reward must lie in [0, 1], got {reward}")
+        return self.store.logbook.report(decision_id, kind, reward, self._shared.clock())
+
+    def report_episode(
+        self,
+        episode_id: str,
+        success: bool | None = None,  # noqa: FBT001 - None, nobody judged it, is a third value
+        reward: float | None = None,
+        kpis: Mapping[str, float] | None = None,
+    ) -> Reported:
+        """Say how an episode ended that was left without `finish`; once, and only where it was censored."""
+        ended = self.store.logbook.episode(episode_id)
+        if ended is None:
+            self.store.logbook.count("", "episodes unknown")
+            return "unknown"
+        ended = replace(ended, success=success, reward=reward)
+        return self.room(ended.namespace).report_episode(ended, dict(kpis or {}))
+
     def room(self, namespace: str) -> Room:
         """What the selector knows of one namespace."""
         with self._lock:
             if namespace not in self._rooms:
                 settings = MemorySettings(self._embedder, self.config, namespace, self._seed, self._on_progress)
                 memory = Memory(self.store, settings)
-                self._rooms[namespace] = Room(self.store, memory, self.config, self._rng, self._lock, self._clock)
+                self._rooms[namespace] = Room(self.store, memory, self._shared)
             return self._rooms[namespace]

@@ -104,6 +104,7 @@ def holdout_unit(trajectory: Trajectory, position: int, level: str) -> str:
 class Experience:
     """Columns of steps (rows) and of trajectories, with the vectors of states and goals.
 
+    A template is a sequence of tools; `decisions` gives the row of each step that was decided on by a selector.
     `embed` makes the vectors of what is stored, `embed_live` (where another is given) those of live texts.
     """
 
@@ -114,6 +115,8 @@ class Experience:
         self.dimension = dimension
         self.tools, self.actions, self.sources = Vocabulary(), Vocabulary(), Vocabulary()
         self.families, self.groups = Vocabulary(), Vocabulary()
+        self.templates = Vocabulary()
+        self.decisions: dict[str, int] = {}
         self._goals, self._moments = Vocabulary(), Vocabulary()
         self.trajectory_ids: list[str] = []
         self._trajectory_columns = {
@@ -121,6 +124,9 @@ class Experience:
             "group": Column(np.int32),
             "source": Column(np.int32),
             "goal": Column(np.int32),
+            "template": Column(np.int32),
+            "end": Column(np.int64),
+            "created": Column(np.float64),
             "success": Column(np.float32),
             "weight": Column(np.float32),
             "trust": Column(np.float32),
@@ -131,6 +137,7 @@ class Experience:
             "tool": Column(np.int32),
             "action": Column(np.int32),
             "failed": Column(np.bool_),
+            "reward": Column(np.float32),
             "moment": Column(np.int32),
             "wasted": Column(np.bool_),
             "suffix": Column(np.int64, len(SUFFIX_LENGTHS)),
@@ -152,7 +159,7 @@ class Experience:
         self._moment_vectors.extend(self._embed(self._moments.names[len(self._moment_vectors) :]))
 
     def column(self, name: str) -> NDArray[Any]:  # Any: each column has its own type
-        """A column of the rows: trajectory, position, tool, action, failed, moment, wasted or suffix."""
+        """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted or suffix."""
         return self._step_columns[name].values
 
     def example_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -161,7 +168,7 @@ class Experience:
         return np.asarray(np.where(self.column("wasted")[rows], 0.0, weights), np.float32)
 
     def trajectory_column(self, name: str) -> NDArray[Any]:  # Any: as above
-        """A column of the trajectories: family, group, source, goal, success, weight or trust."""
+        """A column of the trajectories, by its name in the constructor: family, source, template, success and so on."""
         return self._trajectory_columns[name].values
 
     @property
@@ -191,6 +198,10 @@ class Experience:
         judged = None if np.isnan(success) else bool(success)
         return self.trajectory_ids[owner], int(self.column("position")[row]), tool, judged
 
+    def moment_text(self, row: int) -> str:
+        """The state alone before one row, in words."""
+        return self._moments.names[int(self.column("moment")[row])]
+
     def tokens(self, history: Sequence[PastStep]) -> tuple[int, ...]:
         """A live history as the order model sees it; tools never seen before get numbers beyond the known ones."""
         unknown = len(self.tools)
@@ -202,7 +213,11 @@ class Experience:
         number = self._append_trajectory(playback.trajectory)
         tools = [self.tools.number(step.tool) for step in playback.trajectory.steps]
         tokens = [step_token(tool, failed=past.failed) for tool, past in zip(tools, playback.past, strict=True)]
-        rows = [at for at, step in enumerate(playback.trajectory.steps) if step.kind == "tool"]
+        steps = playback.trajectory.steps
+        rows = [at for at, step in enumerate(steps) if step.kind == "tool"]
+        known = len(self._step_columns["tool"])
+        self._trajectory_columns["end"].extend([known + len(rows)])
+        self.decisions |= {str(steps[at].decision_id): known + n for n, at in enumerate(rows) if steps[at].decision_id}
         past = [playback.past[at] for at in rows]
         columns = self._step_columns
         columns["trajectory"].extend([number] * len(rows))
@@ -210,6 +225,7 @@ class Experience:
         columns["tool"].extend([tools[at] for at in rows])
         columns["action"].extend([self.actions.number(step.action) for step in past])
         columns["failed"].extend([step.failed for step in past])
+        columns["reward"].extend([_number(steps[at].reward) for at in rows])
         columns["moment"].extend([self._moments.number(playback.moment_text(at)) for at in rows])
         wasted = wasted_steps(playback)
         columns["wasted"].extend([wasted[at] for at in rows])
@@ -224,7 +240,14 @@ class Experience:
         columns["group"].extend([self.groups.number(holdout_unit(trajectory, number, "group"))])
         columns["source"].extend([self.sources.number(trajectory.source)])
         columns["goal"].extend([self._goals.number(render_goal(trajectory.task.text))])
-        columns["success"].extend([np.nan if trajectory.success is None else float(trajectory.success)])
+        columns["template"].extend([self.templates.number("\n".join(trajectory.tools))])
+        columns["success"].extend([_number(trajectory.success)])
+        columns["created"].extend([trajectory.created_at or 0.0])
         columns["weight"].extend([imitation_weight(trajectory)])
         columns["trust"].extend([trajectory.trust])
         return number
+
+
+def _number(value: float | None) -> float:
+    """A number for a column: NaN where nothing is known."""
+    return np.nan if value is None else float(value)

@@ -1,15 +1,33 @@
-"""The log of decisions and of how their episodes ended: what off-policy evaluation reads."""
+"""The log of what guidance did: decisions, reports, calls of tools, episodes, and what is pruned.
 
-from collections.abc import Iterator, Sequence
+Off-policy evaluation, tool health and the guard read it; every process that shares the file adds to it.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from sqlite3 import Connection
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+from trajstore.database import Database
+
+Reported = Literal["applied", "duplicate", "unknown"]
+
+
+class Row(Protocol):
+    """A frozen record whose fields are the columns of its table."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Kind = TypeVar("Kind", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
     """One decision as it is logged.
 
-    `args`, `ranked`, `pruned` and `evidence` are JSON; `tool` is None where it abstained.
+    `args`, `ranked`, `pruned`, `evidence` and `probabilities` are JSON; `tool` is None where it abstained, or where
+    what it would have done was not shown.  `policy` names the settings and the model that decided.
     """
 
     id: str
@@ -25,11 +43,19 @@ class DecisionRow:
     pruned: str
     evidence: str
     reason: str
+    mode: str = "suggest"
+    arm: str = "guided"
+    policy: str = ""
+    cluster: int = -1
+    probabilities: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRow:
-    """How an episode ended; `success` is None where nobody said, `kpis` JSON."""
+    """How an episode ended; `success` is None where nobody said, `kpis` and `parts` are JSON.
+
+    `combined` is the reward made of the KPIs, `parts` what each of them gave.
+    """
 
     id: str
     namespace: str
@@ -39,29 +65,198 @@ class EpisodeRow:
     kpis: str
     stop_reason: str
     finished_at: float
+    mode: str = "suggest"
+    arm: str = "guided"
+    task_group: str = ""
+    combined: float | None = None
+    parts: str = "[]"
 
 
-def add_decisions(connection: Connection, decisions: Sequence[DecisionRow]) -> None:
-    """Append decisions; those that are there already are left as they are."""
-    marks = ", ".join("?" * len(DecisionRow.__dataclass_fields__))
-    connection.executemany(
-        f"INSERT OR IGNORE INTO decisions VALUES ({marks})",  # noqa: S608 - only marks
-        [astuple(one) for one in decisions],
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call of a tool whose outcome is known; `seq` is given by the store."""
+
+    namespace: str
+    episode: str
+    tool: str
+    failed: bool
+    called_at: float
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PruningRow:
+    """A (state cluster, tool) pair that was judged: its status, why, and until when."""
+
+    namespace: str
+    cluster: int
+    tool: str
+    status: str
+    reason: str
+    successes: float
+    counts: float
+    upper: float
+    rival: str
+    rival_lower: float
+    since: float
+    until: float
+    strikes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRewards:
+    """Ended episodes of one arm that passed through a state cluster: how many, and the sum of their rewards."""
+
+    cluster: int
+    arm: str
+    episodes: int
+    total: float
+
+
+class Logbook:
+    """The log of one store; every method that writes is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, decisions: Sequence[DecisionRow] = (), calls: Sequence[CallRow] = ()) -> None:
+        """Append decisions and calls; a decision that is there already is left as it is."""
+        with self._database.writing() as connection:
+            _insert(connection, "decisions", decisions)
+            connection.executemany(
+                "INSERT INTO calls (namespace, episode, tool, failed, called_at) VALUES (?, ?, ?, ?, ?)",
+                [astuple(call)[:-1] for call in calls],
+            )
+
+    def decisions(self, namespace: str | None = None) -> list[DecisionRow]:
+        """Logged decisions in the order of time."""
+        return self._select(DecisionRow, "decisions", namespace, "created_at, rowid")
+
+    def calls(self, namespace: str, after_seq: int = 0) -> list[CallRow]:
+        """Calls with a higher number, in the order in which they were logged."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT namespace, episode, tool, failed, called_at, seq FROM calls "
+                "WHERE namespace = ? AND seq > ? ORDER BY seq",
+                [namespace, after_seq],
+            ).fetchall()
+        return [CallRow(owner, episode, tool, bool(failed), at, seq) for owner, episode, tool, failed, at, seq in rows]
+
+    def end_episode(self, episode: EpisodeRow) -> Reported:
+        """Log how an episode ended; a censored one may be ended once more, any other only once."""
+        with self._database.writing() as connection:
+            return end_episode(connection, episode)
+
+    def episodes(self, namespace: str | None = None) -> list[EpisodeRow]:
+        """Ended episodes in the order of time; success is True, False or None."""
+        return self._select(EpisodeRow, "episodes", namespace, "finished_at, rowid")
+
+    def episode(self, episode_id: str) -> EpisodeRow | None:
+        """One ended episode; None where there is none of this id."""
+        with self._database.reading() as connection:
+            columns = ", ".join(EpisodeRow.__dataclass_fields__)
+            found = connection.execute(f"SELECT {columns} FROM episodes WHERE id = ?", [episode_id]).fetchone()  # noqa: S608 - constants
+        return None if found is None else _record(EpisodeRow, found)
+
+    def rewards_by_cluster(self, namespace: str) -> list[ClusterRewards]:
+        """Rewards of guided and of held-out episodes by state cluster, without guided ones that ran in shadow."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT cluster, arm, count(*), sum(min(max(combined, 0.0), 1.0)) FROM ("
+                "SELECT DISTINCT d.cluster, e.arm, e.id, e.combined FROM episodes e "
+                "JOIN decisions d ON d.episode = e.id "
+                "WHERE e.namespace = ? AND e.combined IS NOT NULL AND (e.arm = 'held_out' OR e.mode <> 'shadow')"
+                ") GROUP BY 1, 2",
+                [namespace],
+            ).fetchall()
+        return [ClusterRewards(*row) for row in rows]
+
+    def report(self, decision_id: str, kind: str, value: float, now: float) -> Reported:
+        """Take in a reward for one decision, once for each kind; what happened to it is counted."""
+        with self._database.writing() as connection:
+            known = connection.execute("SELECT namespace FROM decisions WHERE id = ?", [decision_id]).fetchone()
+            if known is None:
+                _count(connection, "", "reports unknown")
+                return "unknown"
+            added = connection.execute(
+                "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?)", [decision_id, kind, value, now]
+            ).rowcount
+            outcome: Reported = "applied" if added else "duplicate"
+            _count(connection, known[0], f"reports {outcome}")
+            return outcome
+
+    def reports(self, namespace: str) -> dict[tuple[str, str], float]:
+        """Reported rewards by decision and kind."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT r.decision_id, r.kind, r.value FROM reports r JOIN decisions d ON d.id = r.decision_id "
+                "WHERE d.namespace = ?",
+                [namespace],
+            ).fetchall()
+        return {(decision, kind): value for decision, kind, value in rows}
+
+    def prunings(self, namespace: str) -> list[PruningRow]:
+        """What was ever judged bad in a namespace, and where it stands now."""
+        return self._select(PruningRow, "prunings", namespace, "cluster, tool")
+
+    def put_prunings(self, rows: Sequence[PruningRow]) -> None:
+        """Write the standing of pairs, each in place of what was there."""
+        with self._database.writing() as connection:
+            _insert(connection, "prunings", rows, verb="INSERT OR REPLACE")
+
+    def clear_prunings(self, namespace: str) -> None:
+        """Forget what is pruned in a namespace."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM prunings WHERE namespace = ?", [namespace])
+
+    def count(self, namespace: str, name: str) -> None:
+        """Count one more of something."""
+        with self._database.writing() as connection:
+            _count(connection, namespace, name)
+
+    def counters(self, namespace: str) -> dict[str, int]:
+        """What was counted; reports of unknown decisions belong to no namespace and stand under the empty one."""
+        with self._database.reading() as connection:
+            return dict(connection.execute("SELECT name, value FROM counters WHERE namespace = ?", [namespace]))
+
+    def _select(self, kind: type[Kind], table: str, namespace: str | None, order: str) -> list[Kind]:
+        columns = ", ".join(kind.__dataclass_fields__)
+        condition, values = ("1", []) if namespace is None else ("namespace = ?", [namespace])
+        statement = f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order}"  # noqa: S608 - constants
+        with self._database.reading() as connection:
+            return [_record(kind, row) for row in connection.execute(statement, values)]
+
+
+def end_episode(connection: Connection, episode: EpisodeRow) -> Reported:
+    """Write how an episode ended, within a transaction: only a censored end gives way to another."""
+    known = connection.execute("SELECT stop_reason FROM episodes WHERE id = ?", [episode.id]).fetchone()
+    if known is not None and (known[0] != "censored" or episode.stop_reason == "censored"):
+        _count(connection, episode.namespace, "episodes duplicate")
+        return "duplicate"
+    _insert(connection, "episodes", [episode], verb="INSERT OR REPLACE")
+    _count(connection, episode.namespace, "episodes late" if known else f"episodes {episode.stop_reason}")
+    return "applied"
+
+
+def _insert(connection: Connection, table: str, rows: Iterable[Row], *, verb: str = "INSERT OR IGNORE") -> None:
+    for row in rows:
+        names = row.__dataclass_fields__
+        connection.execute(
+            f"{verb} INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            [getattr(row, name) for name in names],
+        )
+
+
+def _record(kind: type[Kind], row: Sequence[Any]) -> Kind:
+    """A row as a record; SQLite knows no booleans."""
+    values = dict(zip(kind.__dataclass_fields__, row, strict=True))
+    if "success" in values and values["success"] is not None:
+        values["success"] = bool(values["success"])
+    return kind(**values)
+
+
+def _count(connection: Connection, namespace: str, name: str) -> None:
+    connection.execute(
+        "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT (namespace, name) DO UPDATE SET value = value + 1",
+        [namespace, name],
     )
-
-
-def add_episode(connection: Connection, episode: EpisodeRow) -> None:
-    """Log how an episode ended; saying it again changes nothing."""
-    marks = ", ".join("?" * len(EpisodeRow.__dataclass_fields__))
-    connection.execute(f"INSERT OR IGNORE INTO episodes VALUES ({marks})", astuple(episode))  # noqa: S608 - as above
-
-
-def read_decisions(connection: Connection, namespace: str | None) -> Iterator[DecisionRow]:
-    """Logged decisions in the order of time."""
-    columns = ", ".join(DecisionRow.__dataclass_fields__)
-    condition, values = ("1", []) if namespace is None else ("namespace = ?", [namespace])
-    rows = connection.execute(
-        f"SELECT {columns} FROM decisions WHERE {condition} ORDER BY created_at, rowid",  # noqa: S608 - constants
-        values,
-    )
-    return (DecisionRow(*row) for row in rows)

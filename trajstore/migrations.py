@@ -7,7 +7,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 APPLICATION_ID = 0x74726A73  # "trjs": marks a SQLite file as ours
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 migrations = Migrations("trajstore")
 
@@ -16,6 +16,13 @@ migrations = Migrations("trajstore")
 def m001_trajectories_steps_vectors_decisions(db: Database) -> None:
     """Everything that version 1 stores."""
     for statement in _VERSION_1:
+        db.execute(statement)
+
+
+@migrations()
+def m002_what_guidance_did_and_how_it_ended(db: Database) -> None:
+    """What version 2 adds: modes and policies of decisions, rewards of episodes, reports, calls, prunings."""
+    for statement in _VERSION_2:
         db.execute(statement)
 
 
@@ -73,4 +80,46 @@ _VERSION_1 = (
     """,
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "INSERT INTO settings VALUES ('database_id', lower(hex(randomblob(16)))), ('removals', '0')",
+)
+
+_VERSION_2 = (
+    "ALTER TABLE decisions ADD COLUMN mode TEXT NOT NULL DEFAULT 'suggest'",
+    "ALTER TABLE decisions ADD COLUMN arm TEXT NOT NULL DEFAULT 'guided'",
+    "ALTER TABLE decisions ADD COLUMN policy TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE decisions ADD COLUMN cluster INTEGER NOT NULL DEFAULT -1",
+    "ALTER TABLE decisions ADD COLUMN probabilities TEXT NOT NULL DEFAULT '{}'",
+    "CREATE INDEX decisions_namespace ON decisions (namespace, created_at)",
+    "ALTER TABLE episodes ADD COLUMN mode TEXT NOT NULL DEFAULT 'suggest'",
+    "ALTER TABLE episodes ADD COLUMN arm TEXT NOT NULL DEFAULT 'guided'",
+    "ALTER TABLE episodes ADD COLUMN task_group TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE episodes ADD COLUMN combined REAL",
+    "ALTER TABLE episodes ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",
+    "CREATE INDEX episodes_namespace ON episodes (namespace, finished_at)",
+    """
+    CREATE TABLE reports (
+        decision_id TEXT NOT NULL REFERENCES decisions (id) ON DELETE CASCADE, kind TEXT NOT NULL,
+        value REAL NOT NULL, reported_at REAL NOT NULL, PRIMARY KEY (decision_id, kind)
+    )
+    """,
+    """
+    CREATE TABLE calls (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, episode TEXT NOT NULL, tool TEXT NOT NULL,
+        failed INTEGER NOT NULL, called_at REAL NOT NULL
+    )
+    """,
+    "CREATE INDEX calls_namespace ON calls (namespace, seq)",
+    """
+    CREATE TABLE prunings (
+        namespace TEXT NOT NULL, cluster INTEGER NOT NULL, tool TEXT NOT NULL, status TEXT NOT NULL,
+        reason TEXT NOT NULL, successes REAL NOT NULL, counts REAL NOT NULL, upper REAL NOT NULL, rival TEXT NOT NULL,
+        rival_lower REAL NOT NULL, since REAL NOT NULL, until REAL NOT NULL, strikes INTEGER NOT NULL,
+        PRIMARY KEY (namespace, cluster, tool)
+    )
+    """,
+    """
+    CREATE TABLE counters (
+        namespace TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (namespace, name)
+    )
+    """,
+    "INSERT INTO settings VALUES ('revisions', '0')",
 )

@@ -84,6 +84,11 @@ class Evidence:
     content_weights: Floats
     moment_weights: Floats
 
+    @property
+    def nearest(self) -> float:
+        """Similarity of the nearest row; −1 where there is none."""
+        return float(self.similarities[0]) if len(self.similarities) else -1.0
+
 
 class Retriever:
     """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly."""
@@ -108,16 +113,16 @@ class Retriever:
         self._rarity = rarity(experience.states)
         self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
         self._scale_new()
-        fits = index is not None and (len(index), index.dimension) == self._states.shape
-        self.index = index if index is not None and fits else VectorIndex.build(self._states)
+        fits = index is not None and (len(index), index.dimension) == self.states.shape
+        self.index = index if index is not None and fits else VectorIndex.build(self.states)
         self._order_rows = _rows_by_suffix(experience)
         sample = np.random.default_rng(self._seed).permutation(len(experience))[:BACKGROUND_ROWS]
         self._background_rows = np.sort(sample)
-        self._background_states = self._states[self._background_rows]
+        self._background_states = self.states[self._background_rows]
 
     def refresh(self) -> None:
         """Take in rows that the experience has got since."""
-        seen = len(self._states)
+        seen = len(self.states)
         if len(self._experience) - len(self.index) > TAIL_ROWS or not seen:
             self.rebuild()
             return
@@ -126,7 +131,8 @@ class Retriever:
             _add_suffixes(self._order_rows, self._experience.column("suffix")[row], row)
 
     @property
-    def _states(self) -> Floats:
+    def states(self) -> Floats:
+        """The vectors of the rows' states as this retriever compares them, shape (rows, D)."""
         return np.asarray(self._scaled["states"].values, np.float32)
 
     @property
@@ -161,7 +167,7 @@ class Retriever:
     def evidence(self, query: Query) -> Evidence:
         """The weighted stored steps behind one decision: at most `nearest` by each similarity; failures apart."""
         rows = self._pool(query)
-        similarities = self._similarities(rows, self._states[rows], query)
+        similarities = self._similarities(rows, self.states[rows], query)
         kept = self._nearest(rows, similarities)
         rows, similarities = rows[kept], similarities[:, kept]
         sample = self._similarities(self._background_rows, self._background_states, query)
@@ -180,7 +186,7 @@ class Retriever:
             if len(allowed) >= min(self.config.pool, self.config.nearest) or wanted >= len(self.index):
                 break
             wanted *= 4
-        tail = np.arange(len(self.index), len(self._states))
+        tail = np.arange(len(self.index), len(self.states))
         same_order = self._same_order(query) if self._keys.order else np.zeros(0, np.int64)
         return np.unique(np.concatenate([allowed, self._allowed(np.concatenate([tail, same_order]), query)]))
 
@@ -200,7 +206,7 @@ class Retriever:
 
     def key_similarities(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows to the query by goal, by state and by order; shape (rows, 3)."""
-        return np.stack(self._by_key(rows, self._states[rows], query), axis=1)
+        return np.stack(self._by_key(rows, self.states[rows], query), axis=1)
 
     def _by_key(self, rows: Rows, states: Floats, query: Query) -> tuple[Floats, Floats, Floats]:
         experience = self._experience

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from trajstore.database import BUSY_SECONDS, Database
 from trajstore.embedding import text_hash
-from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, erase
+from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.identity import EmbedderIdentity
-from trajstore.logbook import DecisionRow, EpisodeRow, add_decisions, add_episode, read_decisions
+from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
 from trajstore.rows import to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
-from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes
+from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
 from trajstore.vectors import (
     VectorCheck,
     check_vectors,
@@ -107,6 +107,7 @@ class TrajectoryStore:
     ) -> None:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
+        self.logbook = Logbook(self._database)
 
     @property
     def path(self) -> str:
@@ -115,16 +116,16 @@ class TrajectoryStore:
 
     @property
     def generation(self) -> str:
-        """Changes whenever any process adds or removes trajectories."""
+        """Changes whenever any process adds, removes or judges trajectories."""
         with self._database.reading() as connection:
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'trajectories'").fetchone()
-            return f"{last[0] if last else 0}-{_removals(connection)}"
+            return f"{last[0] if last else 0}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
 
     @property
     def removals(self) -> int:
         """How often any process removed trajectories: while it stays, whatever is new has a higher number."""
         with self._database.reading() as connection:
-            return _removals(connection)
+            return _counted(connection, "removals")
 
     def add(self, trajectory: Trajectory) -> str:
         """Store one trajectory; returns its id, that of its equal where it is there already."""
@@ -196,6 +197,24 @@ class TrajectoryStore:
         """The content hash of every trajectory by its id, as it was when it was added."""
         with self._database.reading() as connection:
             return read_hashes(connection)
+
+    def judge(self, ended: EpisodeRow, kpis: Mapping[str, float]) -> Reported:
+        """End an episode that was censored: its row in the log, and the success and reward of its trajectory.
+
+        "duplicate" where it has ended already, "unknown" where there is no such episode; then nothing changes.
+        """
+        with self._database.writing() as connection:
+            if connection.execute("SELECT 1 FROM episodes WHERE id = ?", [ended.id]).fetchone() is None:
+                return "unknown"
+            outcome = end_episode(connection, ended)
+            if outcome == "applied" and ended.trajectory_id:
+                ((_, stored),) = read_chunk(connection, 0, 1, "id = ?", [ended.trajectory_id])
+                judged = replace(
+                    stored, success=ended.success, reward=ended.reward, kpis=kpis, stop_reason=ended.stop_reason
+                )
+                rewrite(connection, to_row(judged, ended.trajectory_id, self._clock()))
+                count_revision(connection)
+            return outcome
 
     def remove(self, trajectory_id: str) -> None:
         """Erase one trajectory, and the decisions made in it."""
@@ -270,22 +289,6 @@ class TrajectoryStore:
         with self._database.writing() as connection:
             drop_vectors(connection, text_hashes)
 
-    def log_decisions(self, decisions: Sequence[DecisionRow]) -> None:
-        """Append decisions to the log; one that is there already is left as it is."""
-        with self._database.writing() as connection:
-            add_decisions(connection, decisions)
-
-    def log_episode(self, episode: EpisodeRow) -> None:
-        """Log how an episode ended."""
-        with self._database.writing() as connection:
-            add_episode(connection, episode)
-
-    def decisions(self, namespace: str | None = None) -> Iterator[DecisionRow]:
-        """Logged decisions in the order of time."""
-        with self._database.reading() as connection:
-            rows = list(read_decisions(connection, namespace))
-        return iter(rows)
-
     def artifact(self, name: str, key: str) -> bytes | None:
         """What was kept under a name for exactly this key; None otherwise."""
         with self._database.reading() as connection:
@@ -342,10 +345,10 @@ def index_folder(path: str) -> Path:
     return Path(f"{path}.index")
 
 
-def _removals(connection: Connection) -> int:
-    row = connection.execute("SELECT value FROM settings WHERE name = 'removals'").fetchone()
+def _counted(connection: Connection, name: str) -> int:
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()
     if row is None or not str(row[0]).isdecimal():
-        raise DamagedStore(f"the count of removals is damaged ({row}); restore a backup")
+        raise DamagedStore(f"the count of {name} is damaged ({row}); restore a backup")
     return int(row[0])
 
 

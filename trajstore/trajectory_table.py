@@ -31,6 +31,12 @@ def insert(connection: Connection, row: TrajectoryRow) -> None:
     connection.executemany(INSERT_STEP, [(seq, *step) for step in row.steps])
 
 
+def rewrite(connection: Connection, row: TrajectoryRow) -> None:
+    """Write a trajectory's own cells anew; its steps stay."""
+    marks = ", ".join(f"{name} = ?" for name in TRAJECTORY_NAMES)
+    connection.execute(f"UPDATE trajectories SET {marks} WHERE id = ?", [*row.values, row.id])  # noqa: S608 - columns are constants
+
+
 def read_chunk(
     connection: Connection, after: int, limit: int, condition: str, values: Sequence[Any]
 ) -> list[tuple[int, Trajectory]]:

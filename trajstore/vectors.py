@@ -7,7 +7,7 @@ from sqlite3 import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.errors import InvalidRecord, UsageError
+from trajstore.errors import DamagedStore, InvalidRecord, UsageError
 from trajstore.identity import EmbedderIdentity
 
 SCAN_FROM = 900  # above this many, one pass over the table is faster than that many look-ups
@@ -27,6 +27,10 @@ class VectorCheck:
 def read_identity(connection: Connection) -> EmbedderIdentity | None:
     """Whose vectors are stored; None before the first."""
     row = connection.execute("SELECT name, dimension, fingerprint FROM embedders").fetchone()
+    if row is not None and tuple(map(type, row)) != (str, int, str):
+        raise DamagedStore(
+            f"the embedder's identity is damaged ({row!r:.80}); run trajstore doctor, or restore a backup"
+        )
     return EmbedderIdentity(*row) if row else None
 
 

@@ -29,7 +29,7 @@ def use_everything(store: TrajectoryStore) -> None:
     list(store.trajectories())
     list(store.read_steps())
     list(store.read_trajectory_rows())
-    list(store.decisions())
+    list(store.logbook.decisions())
     store.stats()
     recollect(store, EMBEDDER)
     store.forget(source="a")

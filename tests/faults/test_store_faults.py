@@ -42,7 +42,7 @@ from trajstore.store import TrajectoryStore
 store = TrajectoryStore(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, hard))
 try:
     for number in range(1000):
         step = make_step(observation="o" * 5000)

@@ -52,7 +52,7 @@ def test_its_vectors_and_decisions_come_back(old_path: Path):
         assert store.embedder_identity() == IDENTITY
         (vector,) = store.vectors([b"0123456789abcdef"]).values()
         np.testing.assert_array_equal(vector, VECTOR)
-        assert list(store.decisions()) == [DECISION]
+        assert list(store.logbook.decisions()) == [DECISION]
 
 
 def test_it_ends_up_with_the_schema_of_a_new_store(old_path: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from trajectory_samples import EVERYTHING_USED, make_trajectory  # noqa: E402 - the paths come first
 
 from trajstore.identity import EmbedderIdentity  # noqa: E402 - as above
-from trajstore.logbook import DecisionRow, EpisodeRow  # noqa: E402 - as above
+from trajstore.logbook import CallRow, DecisionRow, EpisodeRow, PruningRow  # noqa: E402 - as above
 from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION  # noqa: E402 - as above
 from trajstore.store import TrajectoryStore  # noqa: E402 - as above
 
@@ -35,14 +35,21 @@ EPISODE = EpisodeRow(
 )
 
 
+CALL = CallRow("tenant", "e1", "search", failed=True, called_at=3.0, seq=1)
+PRUNING = PruningRow("tenant", 3, "search", "quarantined", "fails here", 0.0, 9.0, 0.2, "book", 0.6, 4.0, 64.0, 1)
+
+
 def fill(store: TrajectoryStore) -> None:
     """Store one of everything."""
     for trajectory_id, trajectory in TRAJECTORIES.items():
         store.add(replace(trajectory, trajectory_id=trajectory_id))
     store.set_embedder(IDENTITY)
     store.put_vectors({b"0123456789abcdef": VECTOR})
-    store.log_decisions([DECISION])
-    store.log_episode(EPISODE)
+    store.logbook.add([DECISION])
+    store.logbook.end_episode(EPISODE)
+    store.logbook.add(calls=[CALL])
+    store.logbook.report("d1", "final", 0.5, 5.0)
+    store.logbook.put_prunings([PRUNING])
     store.put_artifact("index/tenant", "key", b"\x00\xff")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_worlds import assess, at, attempt, coloured_presses, decide, learned_from, routines
+from tiny_worlds import at, attempt, coloured_presses, decide, learned_from, routines
 
 from selector.engine import Engine
 from selector.learning import Learned
@@ -164,7 +164,8 @@ def test_what_did_not_help_here_is_less_probable_when_it_is_tried_again():
     def first(*history: PastStep) -> float:
         situation = Situation("t", "the lamp is red", history, offered)
         engine = Engine(coloured(), SelectorConfig(), np.random.default_rng(0))
-        return float(engine.posterior(situation, assess(coloured(), situation)).mean[0])
+        goals = coloured().knowledge.goal_similarities(situation)
+        return float(engine.consider(situation, goals).posterior.mean[0])
 
     elsewhere = replace(tried, state="blue green")
     assert first(tried) < first(elsewhere)

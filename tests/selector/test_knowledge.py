@@ -11,10 +11,8 @@ from tiny_worlds import COLOURS, assess, at, attempt, coloured_presses, knowledg
 
 from selector.knowledge import (
     EXPERTS,
-    HERE_STRENGTH,
     ORDER_FLOOR,
     TOOL_EXPERTS,
-    TOOL_STRENGTH,
     VOTE_PRIOR,
     Knowledge,
 )
@@ -81,24 +79,20 @@ def test_a_vote_is_the_share_of_the_examples_that_did_it(name, weights):
     assert np.argmax(found) == 0
 
 
-def test_success_here_is_drawn_toward_the_tools_success_and_that_toward_all():
-    assessment = assess(coloured(), at("the lamp is red", *PRESSES))
-    experience = coloured().knowledge.experience
-    won = {tool: [0.0, 0.0] for tool in PRESSES}
-    for row in range(len(experience)):
-        tool = experience.describe(row)[2]
-        won[tool][0] += success_of(row)
-        won[tool][1] += 1.0
-    overall = (sum(value for value, _ in won.values()) + 1) / (sum(count for _, count in won.values()) + 2)
+def test_success_here_is_the_credited_evidence_on_the_prior_of_the_hierarchy():
+    situation = at("the lamp is red", *PRESSES)
+    assessment, knowledge = assess(coloured(), situation), coloured().knowledge
+    outcomes, tools = knowledge.outcomes, knowledge.experience.tools
     here = {tool: [0.0, 0.0] for tool in PRESSES}
     for row, weight in zip(assessment.evidence.rows.tolist(), assessment.evidence.weights, strict=True):
-        tool = experience.describe(row)[2]
-        here[tool][0] += float(weight) * success_of(row)
-        here[tool][1] += float(weight)
+        tool = knowledge.experience.describe(row)[2]
+        here[tool][0] += float(weight) * outcomes.credit.successes_N[row]
+        here[tool][1] += float(weight) * outcomes.credit.weights_N[row]
     for place, tool in enumerate(PRESSES):
-        prior = (TOOL_STRENGTH * overall + won[tool][0]) / (TOOL_STRENGTH + won[tool][1])
-        expected = (HERE_STRENGTH * prior + here[tool][0]) / (HERE_STRENGTH + here[tool][1])
-        assert assessment.tool_success.mean[place] == pytest.approx(expected, rel=1e-5)
+        prior = outcomes.hierarchy.clusters_CT[assessment.cluster, tools.known(tool)]
+        strength = outcomes.hierarchy.weights_T[tools.known(tool)]
+        expected = (strength * prior + here[tool][0]) / (strength + here[tool][1])
+        assert assessment.tool_success.mean[place] == pytest.approx(expected, rel=1e-3)
         assert assessment.tool_evidence[place] == pytest.approx(here[tool][1], rel=1e-5, abs=1e-9)
 
 
@@ -200,7 +194,6 @@ def test_learning_in_two_parts_is_learning_at_once():
     knowledge = knowledge_of(first)
     knowledge.experience.extend(second)
     knowledge.learn(second, first=3)
-    knowledge.retriever.refresh()
     whole = knowledge_of([*first, *second])
     for tokens in ([], [0], [2], [0, 2, 4]):
         assert knowledge.tool_order.predict(tokens, 3) == pytest.approx(whole.tool_order.predict(tokens, 3))

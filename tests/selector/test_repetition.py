@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selector.repetition import tries_here
+from selector.repetition import likeness_of_states, tries_here
 from selector.situation import Situation
 from trajstore.embedding import HashedEmbedder
 from trajstore.render import PastStep
@@ -18,7 +18,8 @@ def embed(text: str) -> np.ndarray:
 
 def tries(*states: str, now: str = "a dark hall") -> list[float]:
     history = tuple(PastStep("Open", "door", state=state) for state in states)
-    return tries_here(Situation("t", now, history, (OPEN, LOOK)), embed).tolist()
+    situation = Situation("t", now, history, (OPEN, LOOK))
+    return tries_here(situation, likeness_of_states(situation, embed)).tolist()
 
 
 def test_what_was_done_in_this_state_counts_each_time():

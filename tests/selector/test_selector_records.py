@@ -17,8 +17,10 @@ from trajstore.schema import Candidate
         ({"prior_strength": -1.0}, "prior_strength must be above 0, got -1.0"),
         ({"decisions": 0}, "decisions must be above 0, got 0"),
         ({"prune_evidence": float("nan")}, "prune_evidence must be above 0, got nan"),
-        ({"loop_repeats": 1}, "loop_repeats and tool_loop_repeats must be 2 or more"),
-        ({"tool_loop_repeats": 1}, "loop_repeats and tool_loop_repeats must be 2 or more"),
+        ({"allowance": 1.0}, r"allowance must lie in \[0, 1\), got 1.0"),
+        ({"held_out": 1.0}, r"fraction must lie in \[0, 1\), got 1.0"),
+        ({"mode": "loud"}, "mode must be one of"),
+        ({"margin": 2.0}, "margin must lie in"),
     ],
 )
 def test_a_setting_that_breaks_a_rule_is_refused_by_name(changes, rule):

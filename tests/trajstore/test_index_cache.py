@@ -34,7 +34,7 @@ def add_walks(store: TrajectoryStore, numbers: range) -> None:
 
 
 def scaled_states(loaded: Recollection) -> NDArray[np.float32]:
-    return loaded.retriever._states
+    return loaded.retriever.states
 
 
 def keep_graph(store: TrajectoryStore) -> Path:

@@ -276,17 +276,17 @@ def test_forgetting_needs_exactly_one_name(store: TrajectoryStore, names: dict[s
 
 def test_the_decisions_of_a_forgotten_episode_are_forgotten(store: TrajectoryStore):
     keep, go = store.add_many([make_trajectory("keep", source="keep"), make_trajectory("go", source="go")])
-    store.log_decisions([decision("d1", "e1"), decision("d2", "e2")])
-    store.log_episode(episode("e1", keep))
-    store.log_episode(episode("e2", go))
+    store.logbook.add([decision("d1", "e1"), decision("d2", "e2")])
+    store.logbook.end_episode(episode("e1", keep))
+    store.logbook.end_episode(episode("e2", go))
     store.forget(source="go")
-    assert [one.id for one in store.decisions()] == ["d1"]
+    assert [one.id for one in store.logbook.decisions()] == ["d1"]
 
 
 def test_a_forgotten_namespace_takes_its_unfinished_episodes_along(store: TrajectoryStore):
-    store.log_decisions([decision("d1", "e1", "x"), decision("d2", "e2", "y")])
+    store.logbook.add([decision("d1", "e1", "x"), decision("d2", "e2", "y")])
     assert store.forget(namespace="x") == 0
-    assert [one.id for one in store.decisions()] == ["d2"]
+    assert [one.id for one in store.logbook.decisions()] == ["d2"]
 
 
 def test_forgotten_words_are_in_no_file(store_path: Path):
@@ -375,14 +375,14 @@ def test_an_artifact_is_found_under_its_own_key_only(store: TrajectoryStore):
 
 def test_logged_decisions_come_back_in_order_and_only_once(store: TrajectoryStore):
     rows = [replace(decision(f"d{number}", "e"), created_at=float(number)) for number in (2, 1, 3)]
-    store.log_decisions(rows)
-    store.log_decisions(rows[:1])
-    assert list(store.decisions()) == sorted(rows, key=lambda row: row.created_at)
+    store.logbook.add(rows)
+    store.logbook.add(rows[:1])
+    assert list(store.logbook.decisions()) == sorted(rows, key=lambda row: row.created_at)
 
 
 def test_decisions_are_read_by_namespace(store: TrajectoryStore):
-    store.log_decisions([decision("d1", "e", "x"), decision("d2", "e", "y")])
-    assert [one.id for one in store.decisions("y")] == ["d2"]
+    store.logbook.add([decision("d1", "e", "x"), decision("d2", "e", "y")])
+    assert [one.id for one in store.logbook.decisions("y")] == ["d2"]
 
 
 def test_everything_is_there_after_opening_again(store_path: Path):
@@ -390,11 +390,11 @@ def test_everything_is_there_after_opening_again(store_path: Path):
         trajectory_id = store.add(EVERYTHING_USED)
         store.set_embedder(SMALL)
         store.put_vectors({b"a": np.ones(3)})
-        store.log_decisions([decision("d1", "e1")])
+        store.logbook.add([decision("d1", "e1")])
         generation = store.generation
     with TrajectoryStore(store_path) as store:
         assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
         assert list(store.vectors([b"a"])) == [b"a"]
-        assert [one.id for one in store.decisions()] == ["d1"]
+        assert [one.id for one in store.logbook.decisions()] == ["d1"]
         assert store.generation == generation
         assert store.integrity_findings() == ()

@@ -12,6 +12,7 @@ from selector.demo.rollout import roll_out
 from selector.demo.wording import parse_action
 from selector.episode import Episode
 from selector.errors import EpisodeFinished
+from selector.feedback import GUIDED
 from selector.records import Decision, RankedCandidate
 from trajstore.schema import Task
 
@@ -31,7 +32,13 @@ class Alphabetical:
     def goal_similarities(self, task):
         return np.zeros(0, np.float32)
 
-    def decide(self, situation, goals):
+    def plan(self, episode_id):
+        return GUIDED
+
+    def take_step(self, report):
+        pass
+
+    def decide(self, situation, goals, plan):
         ordered = sorted(situation.candidates, key=lambda one: one.text)
         ranked = tuple(RankedCandidate(one, 1 / len(ordered), (0.0, 1.0), 0.0) for one in ordered)
         chosen = None if self.abstains else ordered[0]

@@ -18,6 +18,7 @@ from selector.demo.engine_agent import EngineAgent
 from selector.demo.records import DemoReport, DemoSettings, count_collected
 from selector.demo.report import render_report, require_packages, write_report
 from selector.episode import Episode
+from selector.feedback import GUIDED
 from selector.records import Decision, PrunedCandidate, RankedCandidate, SupportingStep
 from trajstore.errors import MissingDependency
 
@@ -56,7 +57,13 @@ class Explaining:
     def goal_similarities(self, task):
         return np.zeros(0, np.float32)
 
-    def decide(self, situation, goals):
+    def plan(self, episode_id):
+        return GUIDED
+
+    def take_step(self, report):
+        pass
+
+    def decide(self, situation, goals, plan):
         ranked = tuple(
             RankedCandidate(one, 1 / (2 + place), (0.1, 0.9), 1.0) for place, one in enumerate(situation.candidates)
         )

@@ -1,0 +1,132 @@
+"""What came of the stored steps: credit, by tool and state cluster, and the records of paths."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.clusters import StateClusters
+from selector.credit import Credit, credit
+from selector.follow import Records
+from selector.hierarchy import build_hierarchy, tool_families
+from selector.prune_book import PruneConfig, low_value
+from trajstore.columns import Column
+from trajstore.experience import Experience
+from trajstore.schema import Trajectory
+
+Floats = NDArray[np.float64]
+RewardOf = Callable[[Trajectory], float | None]
+
+BEFORE_CHANGE = 0.1
+
+
+def success_of(trajectory: Trajectory) -> float | None:
+    """The plainest final reward: 1 for success, 0 for failure, None where nobody judged."""
+    return None if trajectory.success is None else float(trajectory.success)
+
+
+class Outcomes:
+    """Of all rows of an experience: `credit`, and what follows from it.
+
+    `successes_CT` and `counts_CT` are credited successes and their weights by state cluster and tool; no trajectory
+    weighs more than 1 in any cell.  `hierarchy` gives the prior of a tool, `records` how each sequence of tools ended.
+    `reward_of` gives a trajectory's final reward in [0, 1].  There is one cluster of all states until `use_clusters`.
+    """
+
+    def __init__(self, experience: Experience, reward_of: RewardOf = success_of) -> None:
+        self.clusters = StateClusters(np.zeros((0, experience.dimension), np.float32), 0)
+        self._experience = experience
+        self._reward_of = reward_of
+        self._finals = Column(np.float64)
+        self._row_clusters = Column(np.int64)
+        self._immediate: dict[int, float] = {}
+        self._changes: dict[str, float] = {}
+        self._recount()
+
+    def learn(self, trajectories: Iterable[Trajectory], states: NDArray[np.float32]) -> None:
+        """Take in trajectories that the experience has got since; `states` are the vectors of all its rows."""
+        finals = (self._reward_of(trajectory) for trajectory in trajectories)
+        self._finals.extend([np.nan if final is None else final for final in finals])
+        self._row_clusters.extend(self.clusters.assign(states[len(self._row_clusters) : self._rows]))
+        self._recount()
+
+    @property
+    def _rows(self) -> int:
+        """How many rows belong to the trajectories learned so far."""
+        return int(self._experience.trajectory_column("end")[len(self._finals) - 1]) if len(self._finals) else 0
+
+    def use_clusters(self, clusters: StateClusters, states: NDArray[np.float32]) -> None:
+        """Tell states apart by these clusters from now on."""
+        self.clusters = clusters
+        self._row_clusters = Column(np.int64)
+        self._row_clusters.extend(clusters.assign(states[: self._rows]))
+        self._recount()
+
+    def use_reports(self, rewards: Mapping[str, float]) -> None:
+        """Take rewards reported for single decisions, by decision id, as the outcome of their steps."""
+        rows = self._experience.decisions
+        self._immediate = {rows[decision]: reward for decision, reward in rewards.items() if decision in rows}
+        self._recount()
+
+    def use_changes(self, changes: Mapping[str, float]) -> None:
+        """Count little of what tools did before they changed; `changes` are times (seconds since 1970) by tool."""
+        if dict(changes) != self._changes:
+            self._changes = dict(changes)
+            self._recount()
+
+    def _recount(self) -> None:
+        experience = self._experience
+        self.credit = self._credited()
+        self.successes_CT, self.counts_CT = self._by_cluster()
+        families = tool_families(experience.tools.names)
+        self.hierarchy = build_hierarchy(self.successes_CT, self.counts_CT, families)
+        finals = np.asarray(self._finals.values, np.float64)
+        templates = experience.trajectory_column("template")[: len(finals)]
+        wins, attempts = (_sums(templates, values, len(experience.templates)) for values in _judged(finals))
+        self.records = Records(wins, attempts, low_value(wins, attempts, PruneConfig()))
+
+    def _credited(self) -> Credit:
+        """Rows whose trajectory was not learned yet get none."""
+        experience, finals = self._experience, np.asarray(self._finals.values, np.float64)
+        rows = len(self._row_clusters)
+        owners = experience.column("trajectory")[:rows]
+        immediate = np.where(experience.column("failed")[:rows], 0.0, np.nan)
+        for row, reward in self._immediate.items():
+            immediate[row] = reward
+        left = experience.trajectory_column("end")[owners] - 1 - np.arange(rows)
+        credited = credit(finals[owners], immediate, left, experience.column("wasted")[:rows])
+        if not self._changes:
+            return credited
+        kept = self._kept(experience.column("tool")[:rows], experience.trajectory_column("created")[owners])
+        return Credit(kept * credited.successes_N, kept * credited.weights_N)
+
+    def _kept(self, tools: NDArray[np.integer], created: Floats) -> Floats:
+        """How much of each row counts: little where its tool changed after it was stored."""
+        changed_T = np.array([self._changes.get(name, -np.inf) for name in self._experience.tools.names])
+        return np.where(created < changed_T[tools], BEFORE_CHANGE, 1.0)
+
+    def _by_cluster(self) -> tuple[Floats, Floats]:
+        """Sums by cluster and tool; the steps of one trajectory in a cell share a weight of at most 1."""
+        experience, rows = self._experience, len(self._row_clusters)
+        tools, clusters = len(experience.tools), max(len(self.clusters), 1)
+        owners = experience.column("trajectory")[:rows]
+        numbers = np.maximum(np.asarray(self._row_clusters.values, np.int64), 0)
+        cells = numbers * tools + experience.column("tool")[:rows]
+        keys, group = np.unique(cells * (len(self._finals) + 1) + owners, return_inverse=True)
+        trust = experience.trajectory_column("trust")[owners].astype(np.float64)
+        totals = np.bincount(group, trust * self.credit.weights_N, len(keys))
+        share = trust / np.maximum(totals, 1.0)[group] if len(keys) else trust
+        successes, counts = (
+            _sums(cells, share * values, clusters * tools).reshape(clusters, tools)
+            for values in (self.credit.successes_N, self.credit.weights_N)
+        )
+        return successes, counts
+
+
+def _judged(finals: Floats) -> tuple[Floats, Floats]:
+    """Final rewards with 0 where there is none, and 1 for each that there is."""
+    return np.nan_to_num(finals), np.isfinite(finals).astype(np.float64)
+
+
+def _sums(numbers: NDArray[np.integer], values: Floats, length: int) -> Floats:
+    return np.asarray(np.bincount(numbers, values, length), np.float64)
