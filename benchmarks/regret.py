@@ -6,7 +6,7 @@
 Every policy meets the same worlds (tool_simulator.py): 4,000 decisions over 30 tools and 384-entry states in 25 hidden
 clusters, with late tools, breaks, delayed and doubled rewards.  Settings of all policies were chosen on seeds from 100;
 the seeds from 0 are for reporting.  "oracle" is Thompson sampling told each state's true cluster: what learning the
-clusters could bring at most without sharing between tools.  Times are means over one whole play, in microseconds.
+clusters could bring without sharing between tools.  Times are CPU time of the thread, the mean of one play, in µs.
 """
 
 import argparse

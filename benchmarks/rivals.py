@@ -45,7 +45,7 @@ def epsilon_greedy(_dimension: int, tools: int, seed: int, *, exploration: float
     return Remembering("epsilon-greedy", EpsilonGreedy(tools, exploration, np.random.default_rng(seed)))
 
 
-def mabwiser_lints(dimension: int, tools: int, seed: int, *, alpha: float = 0.1) -> Policy:
+def mabwiser_lints(dimension: int, tools: int, seed: int, *, alpha: float = 0.25) -> Policy:
     """MABWiser's LinTS; `alpha` multiplies the standard deviation of its draws."""
     return Remembering(_projected("MABWiser LinTS", dimension), MabwiserLinTS(dimension, tools, seed, alpha=alpha))
 
@@ -80,8 +80,8 @@ def gittins(dimension: int, _tools: int, seed: int, *, epsilon: float = 0.05) ->
     return Remembering("gittins", Gittins(dimension, seed, scale=float(np.sqrt(dimension)), epsilon=epsilon))
 
 
-def pareto_linucb(dimension: int, tools: int, seed: int, *, alpha: float = 0.05, forgetting: float = 0.997) -> Policy:
-    """paretobandit's LinUCB with the values that the package ships for a start without data."""
+def pareto_linucb(dimension: int, tools: int, seed: int, *, alpha: float = 0.2, forgetting: float = 0.997) -> Policy:
+    """paretobandit's LinUCB ; `forgetting` is what the package ships, `alpha` more than its 0.05, which gets stuck."""
     learner = ParetoLinUCB(dimension, tools, seed, alpha=alpha, forgetting=forgetting)
     return Remembering("paretobandit LinUCB", learner)
 

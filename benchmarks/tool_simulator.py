@@ -53,7 +53,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """One policy in one world: the regret of each decision, shape (N,), and mean seconds of a choice and a report."""
+    """One policy in one world: the regret of each decision, shape (N,), and mean CPU seconds of a choice and report."""
 
     regrets_N: Floats
     choose_seconds: float
@@ -136,7 +136,7 @@ def _means(rng: np.random.Generator, behaves_N: NDArray[np.int64], config: World
 
 def play(policy: Policy, world: World) -> Play:
     """Let a policy meet all decisions of a world in order; rewards are reported when they arrive."""
-    clock = time.perf_counter
+    clock = time.thread_time
     due: dict[int, list[tuple[int, float]]] = defaultdict(list)
     rounds, reports = len(world.states_ND), 0
     choosing = reporting = 0.0

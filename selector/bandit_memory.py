@@ -29,6 +29,7 @@ KEPT_SHARE = 0.75
 FIRST_STRENGTH = 2.0
 FIRST_ROOM = 64
 COLD_BANDWIDTH = Bandwidth(0.4, 0.8)
+BACK = 0.5
 NONE: Numbers = np.zeros(0, np.int64)
 
 
@@ -43,14 +44,15 @@ class BanditConfig:
     """Settings of a tool bandit; the defaults were chosen on simulated worlds that no published table reports.
 
     `sharpening` η > 0 divides the variance of the draws; `noise` > 0 is the variance of one reward; `exploration` ε in
-    [0, 1] is the chance of a uniform choice; `kernel_power` > 0; `prior_strength` > 0 is how many
-    observations a tool's overall mean is worth in one state (None: learned by `sibling_strength`), `tool_strength` > 0
-    the same of the mean of all tools for one tool;
-    `use_forgetting` in (0, 1] keeps that share of the older evidence at each further use of a tool in a kind of state.
-    `alarm_level` > 0 is the CUSUM level at which success is held to have fallen to `alarm_drop` of itself, whereupon
-    the evidence keeps the share `alarm_kept`.  A tool first offered after `settled_reports` reports is a newcomer until
-    it has `newcomer_reports` of its own; all newcomers together beat the incumbent with chance `newcomer_chance`
-    (0: the bound is off).  A state whose match with every prototype is below `novelty` in [0, 1] founds its own, up to
+    [0, 1] is the chance of a uniform choice; `kernel_power` > 0; `prior_strength` > 0 is how many observations a tool's
+    overall mean is worth in one state (None: learned by `sibling_strength`), `tool_strength` > 0 the same of the mean
+    of all tools for one tool; `use_forgetting` in [0, 1] is the share of the older evidence kept at each further use of
+    a tool in a kind of state.  `alarm_level` > 0 is the CUSUM level at which success is held to have fallen to
+    `alarm_drop` of itself, whereupon the evidence keeps the share `alarm_kept`; such a suspect beats the best tool with
+    chance `revisit_chance` (0: no visits) over 1 + its failures since, and its first success clears it: older evidence
+    keeps `alarm_kept` again.  A tool first offered after `settled_reports` reports is a newcomer until it has
+    `newcomer_reports` of its own; all newcomers together beat the incumbent with chance `newcomer_chance` (0: the bound
+    is off).  A state whose match with every prototype is below `novelty` in [0, 1] founds its own, up to
     `most_prototypes`; `most_rows` bounds the memory.  `fixed_bandwidth` puts (background, match) similarities in place
     of the learned ones.
     """
@@ -65,6 +67,7 @@ class BanditConfig:
     alarm_level: float = 4.0
     alarm_drop: float = 0.4
     alarm_kept: float = 0.15
+    revisit_chance: float = 0.05
     newcomer_chance: float = 0.1
     newcomer_reports: int = 5
     settled_reports: int = 200
@@ -80,17 +83,22 @@ class BanditConfig:
         for name in ("exploration", "use_forgetting", "alarm_kept", "novelty"):
             require(0.0 <= getattr(self, name) <= 1.0, f"{name} must lie in [0, 1], got {getattr(self, name)}")
         require(0.0 < self.alarm_drop < 1.0, f"alarm_drop must lie in (0, 1), got {self.alarm_drop}")
-        require(0.0 <= self.newcomer_chance < 1.0, f"newcomer_chance must lie in [0, 1), got {self.newcomer_chance}")
+        for name in ("newcomer_chance", "revisit_chance"):
+            require(0.0 <= getattr(self, name) < 1.0, f"{name} must lie in [0, 1), got {getattr(self, name)}")
         require(self.most_prototypes > 0, f"most_prototypes must be 1 or more, got {self.most_prototypes}")
         require(self.most_rows >= FIRST_REFRESH, f"most_rows must be {FIRST_REFRESH} or more, got {self.most_rows}")
 
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """Of K tools: `means_K` in [0, 1] and `counts_K`, how many observations they rest on, the prior's included."""
+    """Of K tools: `means_K` in [0, 1] and `counts_K`, how many observations they rest on, the prior's included.
+
+    `suspicions_K` are 0, or 1 more than the failures since an alarm in this kind of state.
+    """
 
     means_K: Floats
     counts_K: Floats
+    suspicions_K: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class Remembered:
 
     Rows, oldest first, with room to grow: `states_ND`, `columns_N`, `rewards_N`, `weights_N` (what is left of the
     weight), `kinds_N` (the prototype).  Prototypes: `centres_PD`, `sums_PD`, `evidence_2PT` (successes, counts),
-    `alarms_PT` (CUSUM levels).  Tools: `priors_T`, `reports_T`, `is_late_T`.
+    `alarms_PT` (CUSUM levels), `suspicions_PT`.  Tools: `priors_T`, `reports_T`, `is_late_T`.
     """
 
     states_ND: Vectors
@@ -122,6 +130,7 @@ class Remembered:
     sums_PD: Vectors
     evidence_2PT: Floats
     alarms_PT: Floats
+    suspicions_PT: Floats
     priors_T: Floats
     reports_T: Numbers
     is_late_T: NDArray[np.bool_]
@@ -163,6 +172,7 @@ class BanditMemory:
         is_late = self._applied >= self._config.settled_reports
         held.evidence_2PT = np.pad(held.evidence_2PT, ((0, 0), (0, 0), (0, more)))
         held.alarms_PT = np.pad(held.alarms_PT, ((0, 0), (0, more)))
+        held.suspicions_PT = np.pad(held.suspicions_PT, ((0, 0), (0, more)))
         held.reports_T = np.pad(held.reports_T, (0, more))
         held.is_late_T = np.pad(held.is_late_T, (0, more), constant_values=is_late)
         self._center()
@@ -173,11 +183,12 @@ class BanditMemory:
         held, strength = self._held, self._strength
         priors_K = held.priors_T[columns_K]
         if not len(held.centres_PD):
-            return Posterior(priors_K, np.full(len(columns_K), strength))
+            return Posterior(priors_K, np.full(len(columns_K), strength), np.zeros(len(columns_K)))
         weights_P = kernel_weights(held.centres_PD @ state_D, self._bandwidth, self._config.kernel_power)
         successes_K, counts_K = (weights_P @ held.evidence_2PT)[:, columns_K]
         counts_K = counts_K + strength
-        return Posterior((strength * priors_K + successes_K) / counts_K, counts_K)
+        suspicions_K = held.suspicions_PT[weights_P.argmax(), columns_K]
+        return Posterior((strength * priors_K + successes_K) / counts_K, counts_K, suspicions_K)
 
     def newcomers(self, columns_K: Numbers) -> Numbers:
         """Places of the tools that came late and have few reports of their own."""
@@ -205,6 +216,7 @@ class BanditMemory:
             self._drop_oldest(self._size - int(self._size * KEPT_SHARE))
         held, states_ND = self._held, self._held.states_ND[: self._size]
         settled = settle_prototypes(states_ND, held.centres_PD, self._config.most_prototypes)
+        held.suspicions_PT = held.suspicions_PT[(settled.centres_PD @ held.centres_PD.T).argmax(axis=1)]
         held.kinds_N[: self._size] = settled.kinds_N
         held.centres_PD, held.sums_PD = settled.centres_PD, settled.sums_PD
         self._recount()
@@ -267,15 +279,21 @@ class BanditMemory:
         held.sums_PD = np.concatenate([held.sums_PD, state_D[None]])
         held.evidence_2PT = np.pad(held.evidence_2PT, ((0, 0), (0, 1), (0, 0)))
         held.alarms_PT = np.pad(held.alarms_PT, ((0, 1), (0, 0)))
+        held.suspicions_PT = np.pad(held.suspicions_PT, ((0, 1), (0, 0)))
 
     def _kept(self, kind: int, report: Report) -> float:
-        """The share of the older evidence that this report leaves standing; an alarm starts its watch anew."""
-        config, alarms_PT = self._config, self._held.alarms_PT
-        level = float(alarms_PT[kind, report.column])
-        level = failure_alarm(level, report.reward, report.expected, config.alarm_drop)
+        """The share of the older evidence that this report leaves standing: less where success fell, or came back."""
+        config, place = self._config, (kind, report.column)
+        alarms_PT, suspicions_PT = self._held.alarms_PT, self._held.suspicions_PT
+        level = failure_alarm(float(alarms_PT[place]), report.reward, report.expected, config.alarm_drop)
         is_alarm = level > config.alarm_level
-        alarms_PT[kind, report.column] = 0.0 if is_alarm else level
-        return config.use_forgetting * (config.alarm_kept if is_alarm else 1.0)
+        is_back = suspicions_PT[place] > 0.0 and report.reward >= BACK
+        alarms_PT[place] = 0.0 if is_alarm else level
+        if is_back:
+            suspicions_PT[place] = 0.0
+        elif is_alarm or suspicions_PT[place] > 0.0:
+            suspicions_PT[place] += 1.0
+        return config.use_forgetting * (config.alarm_kept if is_alarm or is_back else 1.0)
 
     def _fade(self, kind: int, column: int, share: float) -> None:
         """Keep a share of what is held of one tool in one kind of state."""
@@ -324,5 +342,6 @@ def _nothing(dimension: int) -> Remembered:
     return Remembered(
         states_ND=vectors_0D, columns_N=numbers_0, rewards_N=floats_0, weights_N=floats_0, kinds_N=numbers_0,
         centres_PD=vectors_0D, sums_PD=vectors_0D, evidence_2PT=np.zeros((2, 0, 0)), alarms_PT=np.zeros((0, 0)),
+        suspicions_PT=np.zeros((0, 0)),
         priors_T=floats_0, reports_T=numbers_0, is_late_T=np.zeros(0, np.bool_),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from selector.features import relations, state_features
 from selector.fitting import Example, Penalties, familiar_similarity, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
-from selector.situation import Situation, situation_at
+from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back, wasted_steps
 from trajstore.retriever import Retriever, RetrieverConfig
@@ -147,24 +147,11 @@ def _examples_of(
         if step.kind != "tool" or wasted[position] or sampling.rng.random() >= sampling.share:
             continue
         situation = situation_at(playback, position, sampling.tools)
-        chosen = _chosen(situation, Candidate(step.tool, step.args))
+        chosen = place_of(situation, step.tool, step.args)
         if chosen is None or len(situation.candidates) < 2:
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         yield example(knowledge, situation, goals, left, chosen)
-
-
-def _chosen(situation: Situation, taken: Candidate) -> int | None:
-    """The place of the action that was taken among the candidates: the same call, or the bare tool."""
-    for wanted in (taken, Candidate(taken.tool)):
-        places = [
-            at
-            for at, candidate in enumerate(situation.candidates)
-            if candidate.tool == wanted.tool and candidate.args == wanted.args
-        ]
-        if places:
-            return places[0]
-    return None
 
 
 def _decision_share(knowledge: Knowledge, most: int) -> float:

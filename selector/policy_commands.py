@@ -10,7 +10,7 @@ import typer
 
 from selector.errors import SelectorUsageError
 from selector.gp_tuner import gp_or_random
-from selector.objective import cut, surprise
+from selector.objective import cut, distance
 from selector.selector import Selector
 from selector.tuned import SETTINGS, save_tuned, tuned_config, values_of
 from selector.tuning import RandomTuner, Trial, TuningReport, confirm
@@ -79,13 +79,13 @@ def tune(
 ) -> None:
     """Tune the selector's settings by Bayesian optimisation, beside random search; confirmed settings are kept.
 
-    Minimised is the surprise at what successful trajectories of unseen task families did.  What is found counts only
-    where it is better on families that tuning has not seen either.
+    Minimised is the quadratic score of its choices against what successful trajectories of unseen task families did.
+    What is found counts only where it is better on families that tuning has not seen either.
     """
     with open_existing_store(db) as store, progress_bars() as tell:
         config, embedder = tuned_config(store), stored_embedder(store)
         slices = cut(list(store.trajectories(TrajectoryFilter(namespace=namespace or "default"))), seed=seed)
-        objective = surprise(slices, slices.tuning, embedder, config, seed=seed)
+        objective = distance(slices, slices.tuning, embedder, config, seed=seed)
         start, reports = values_of(config), {}
         chosen = gp_or_random(SETTINGS, np.random.default_rng(seed))
         tuners = {"Gaussian process": chosen.tuner, "random search": RandomTuner(SETTINGS, np.random.default_rng(seed))}
@@ -96,11 +96,11 @@ def tune(
 
             reports[name] = tune_by(objective, SETTINGS, tuner, trials, start=start, on_trial=on_trial)
         report = reports["Gaussian process"]
-        confirmed = confirm(surprise(slices, slices.confirming, embedder, config, seed=seed), report)
+        confirmed = confirm(distance(slices, slices.confirming, embedder, config, seed=seed), report)
         if confirmed.is_confirmed:
             save_tuned(store, report.best)
     if figure:
-        plot_convergence(reports, Path(figure), objective="surprise")
+        plot_convergence(reports, Path(figure), objective="quadratic score")
     summary = {
         "best": report.best if confirmed.is_confirmed else start,
         "objective_before": confirmed.before.value,

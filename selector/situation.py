@@ -1,6 +1,6 @@
 """What is known at one decision: the task, the state, the steps so far and the candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,6 +73,17 @@ def number_candidates(situation: Situation, experience: Experience) -> Candidate
     siblings = np.bincount(tool_of, minlength=len(names))[tool_of]
     actions = np.array([experience.actions.known(action) for action in situation.actions], np.int64)
     return CandidateSet(tuple(names), tools, tool_of, siblings, actions)
+
+
+def place_of(situation: Situation, tool: str, args: Mapping[str, object]) -> int | None:
+    """Where a call stands among the candidates: the same call, else the bare tool; None where it was not offered."""
+    bare = None
+    for place, candidate in enumerate(situation.candidates):
+        if candidate.tool == tool and candidate.args == args:
+            return place
+        if candidate.tool == tool and not candidate.args:
+            bare = place if bare is None else bare
+    return bare
 
 
 def situation_at(playback: Playback, position: int, tools: Sequence[Candidate]) -> Situation:

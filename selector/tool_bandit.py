@@ -187,16 +187,23 @@ class ToolBandit:
         return numbers_K
 
     def _draws_of(self, state_D: Vectors, columns_K: Numbers) -> tuple[Floats, Floats]:
-        """Means and deviations √(noise / (η n)) of the K draws; newcomers share their chance to win."""
+        """Means and deviations √(noise / (η n)) of the K draws; newcomers and suspects get their chances."""
         config = self._config
         posterior = self._memory.posterior(state_D, columns_K)
         means_K, deviations_K = posterior.means_K, np.sqrt(config.noise / config.sharpening / posterior.counts_K)
         newcomers = self._memory.newcomers(columns_K) if config.newcomer_chance else ()
         if 0 < len(newcomers) < len(columns_K):
-            best = int(np.delete(np.arange(len(columns_K)), newcomers)[np.delete(means_K, newcomers).argmax()])
+            rest_K = np.delete(np.arange(len(columns_K)), newcomers)
+            best = int(rest_K[means_K[rest_K].argmax()])
             chance = config.newcomer_chance / len(newcomers)
-            reaches = [newcomer_mean(means_K[best], deviations_K[best], deviations_K[one], chance) for one in newcomers]
-            means_K[newcomers] = reaches
+            for one in newcomers:
+                means_K[one] = newcomer_mean(means_K[best], deviations_K[best], deviations_K[one], chance)
+        if config.revisit_chance and posterior.suspicions_K.any():
+            best = int(means_K.argmax())
+            for one in np.flatnonzero(posterior.suspicions_K):
+                chance = config.revisit_chance / float(posterior.suspicions_K[one])
+                reach = newcomer_mean(means_K[best], deviations_K[best], deviations_K[one], chance)
+                means_K[one] = max(means_K[one], reach)
         return means_K, deviations_K
 
     def _draw(self, means_K: Floats, deviations_K: Floats) -> int:

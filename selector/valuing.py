@@ -5,7 +5,7 @@ left out of what the policy knows.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -20,7 +20,7 @@ from selector.lift import ArmGroups, Lift, lift
 from selector.ope import Estimate, LoggedDecisions, estimate
 from selector.reward_model import cross_fitted_rewards
 from selector.room import Room
-from selector.situation import Situation, situation_at
+from selector.situation import Situation, place_of, situation_at
 from trajstore.experience import play_back
 from trajstore.logbook import DecisionRow, EpisodeRow
 from trajstore.schema import Trajectory
@@ -229,22 +229,12 @@ def _choice(row: DecisionRow, trajectory: Trajectory, reward: float) -> LoggedCh
         return None
     step = trajectory.steps[position]
     situation = situation_at(play_back(trajectory), position, ())
-    place = _place(situation, step.tool, step.args)
+    place = place_of(situation, step.tool, step.args)
     if place is None:
         return None
     return LoggedChoice(
         situation, trajectory, place, row.propensity, probabilities(row, len(situation.candidates)), reward
     )
-
-
-def _place(situation: Situation, tool: str, args: Mapping[str, object]) -> int | None:
-    """Where the call that was made stands among the candidates; a bare tool leaves its arguments open."""
-    matching = (
-        at
-        for at, candidate in enumerate(situation.candidates)
-        if candidate.tool == tool and (not candidate.args or dict(candidate.args) == dict(args))
-    )
-    return next(matching, None)
 
 
 def _ask(choice: LoggedChoice, engine: Engine, policy: str) -> Floats:
