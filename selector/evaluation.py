@@ -11,6 +11,7 @@ from selector.baselines import Decisions, predict_all
 from selector.engine import Engine
 from selector.errors import SelectorUsageError
 from selector.learning import HoldOut, LearningConfig, known_tools, learn
+from selector.live import Pruned
 from selector.metrics import Numbers, Scores, difference_interval, judge, score
 from selector.records import SelectorConfig
 from selector.situation import Situation, situation_at
@@ -156,7 +157,7 @@ def _learn(fold: Fold, embedder: Embedder, config: SelectorConfig, tell: OnProgr
         config=learning,
         on_example=lambda done, all_: tell("learning", done, all_),
     )
-    return Engine(learned, config, np.random.default_rng(0))
+    return Engine(learned, config, np.random.default_rng(0), feedback=Pruned(learned.knowledge, config))
 
 
 def _ask(engine: Engine, fold: Fold, tools: tuple[Candidate, ...], tell: OnProgress) -> tuple[Matrix, int]:

@@ -13,7 +13,7 @@ from selector.choice import Guidance, Normal
 from selector.guard import Arm, ArmRewards, Assignment, ConservativeLedger, Guard, Mode
 from selector.health import HealthBook
 from selector.knowledge import Knowledge
-from selector.prune_book import PruneBook, PrunedPair, judge
+from selector.prune_book import PruneBook, PrunedPair
 from selector.records import SelectorConfig
 from trajstore.logbook import EpisodeRow, Logbook, PruningRow
 
@@ -80,11 +80,7 @@ class LiveFeedback:
     def learn(self, knowledge: Knowledge) -> None:
         """Judge every (state cluster, tool) pair anew; what was known of a tool before it changed counts little."""
         knowledge.outcomes.use_changes(self.changes)
-        outcomes, names = knowledge.outcomes, knowledge.experience.tools.names
-        verdicts = judge(
-            outcomes.successes_CT, outcomes.counts_CT, outcomes.hierarchy.clusters_CT, names, self._config.pruning
-        )
-        self._save(self.book.apply(verdicts, self._clock()))
+        self._save(self.book.apply(knowledge.outcomes.judged(self._config.pruning), self._clock()))
 
     def restore(self, cluster: int, tool: str) -> None:
         """A person's word: the pair is used again, until new evidence speaks against it more strongly."""
@@ -99,8 +95,10 @@ class LiveFeedback:
         return np.asarray(np.log(np.minimum(self.health.health(tools, now) / usual, 1.0)), np.float64)
 
     def pruned(self, cluster: int, tools: Sequence[str]) -> Mapping[str, str]:
-        """The reason by tool of each that is quarantined in a state cluster now."""
-        return self.book.pruned(cluster, tools, self._clock())
+        """The reason by tool of each that does not work now, or is quarantined in a state cluster."""
+        now = self._clock()
+        broken = self.health.broken(tools, now) if self.health.has_failures else {}
+        return {**self.book.pruned(cluster, tools, now), **broken}
 
     def guidance(self, cluster: int) -> Guidance | None:
         """What episodes are worth with and without guidance there; None before enough unaided ones ended."""

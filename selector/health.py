@@ -36,6 +36,7 @@ class HealthConfig:
     prior_failure: float = 0.05
     prior_weight: float = 4.0
     alarm_evidence: float = THRESHOLD
+    broken_below: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0.0 < self.prior_failure < 1.0:
@@ -119,6 +120,15 @@ class HealthBook:
         return np.asarray(
             1.0 - (config.prior_weight * config.prior_failure + failures) / (config.prior_weight + calls), np.float64
         )
+
+    def broken(self, tools: Sequence[str], now: float) -> dict[str, str]:
+        """The reason by tool of each whose health is below `broken_below` now."""
+        health = self.health(tools, now)
+        return {
+            tool: f"not working now: health {value:.2f} after its newest calls failed"
+            for tool, value in zip(tools, health.tolist(), strict=True)
+            if value < self._config.broken_below
+        }
 
     def deviations(self, tools: Sequence[str], now: float) -> Floats:
         """Standard deviation of each `health`: √(m (1 − m) / (weight + 1)), shape (M,)."""

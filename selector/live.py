@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.choice import Guidance
+from selector.knowledge import Knowledge
+from selector.prune_book import PruneBook
+from selector.records import SelectorConfig
 
 Floats = NDArray[np.float64]
 
@@ -44,3 +47,15 @@ class NoFeedback:
 
 
 NO_FEEDBACK = NoFeedback()
+
+
+class Pruned(NoFeedback):
+    """Nothing came in, but what stored trajectories show to be bad in a state cluster is pruned."""
+
+    def __init__(self, knowledge: Knowledge, config: SelectorConfig) -> None:
+        self._book = PruneBook(config.pruning)
+        self._book.apply(knowledge.outcomes.judged(config.pruning), 0.0)
+
+    def pruned(self, cluster: int, tools: Sequence[str]) -> Mapping[str, str]:
+        """As on the day when the trajectories were stored."""
+        return self._book.pruned(cluster, tools, 0.0)

@@ -9,7 +9,7 @@ from selector.clusters import StateClusters
 from selector.credit import Credit, credit
 from selector.follow import Records
 from selector.hierarchy import build_hierarchy, tool_families
-from selector.prune_book import PruneConfig, low_value
+from selector.prune_book import PruneConfig, Verdict, judge, low_value
 from trajstore.columns import Column
 from trajstore.experience import Experience
 from trajstore.schema import Trajectory
@@ -73,6 +73,11 @@ class Outcomes:
         if dict(changes) != self._changes:
             self._changes = dict(changes)
             self._recount()
+
+    def judged(self, config: PruneConfig) -> tuple[Verdict, ...]:
+        """Every (state cluster, tool) pair that is credibly bad."""
+        names = self._experience.tools.names
+        return judge(self.successes_CT, self.counts_CT, self.hierarchy.clusters_CT, names, config)
 
     def _recount(self) -> None:
         experience = self._experience

@@ -23,14 +23,15 @@ DAY = 86_400.0
 class PruneConfig:
     """When a pair is pruned, and for how long.
 
-    It needs `evidence` judged trajectories; its upper bound must lie below the best lower bound by `margin`, or below
-    `floor`; each bound holds with probability 1 − `doubt` / (tools compared), on a prior that weighs `prior_weight`.
-    The first quarantine lasts `first_seconds`, each later one twice as long, up to `longest_seconds`.
+    It needs `evidence` judged trajectories; its upper bound must lie below `share` of the best lower bound (who calls
+    which tool is no chance: a tool of weak agents may look half as good as it is), or below `floor`; each bound holds
+    with probability 1 − `doubt` / (tools compared), on a prior that weighs `prior_weight`.  The first quarantine lasts
+    `first_seconds`, each later one twice as long, up to `longest_seconds`.
     """
 
-    evidence: float = 5.0
-    doubt: float = 0.05
-    margin: float = 0.05
+    evidence: float = 10.0
+    doubt: float = 0.01
+    share: float = 0.25
     floor: float = 0.0
     prior_weight: float = 2.0
     first_seconds: float = DAY
@@ -40,7 +41,7 @@ class PruneConfig:
         for name in ("evidence", "prior_weight", "first_seconds"):
             if not getattr(self, name) > 0:
                 raise SelectorUsageError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("doubt", "margin", "floor"):
+        for name in ("doubt", "share", "floor"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise SelectorUsageError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.doubt == 0.0 or self.longest_seconds < self.first_seconds:
@@ -107,7 +108,7 @@ def judge(
     high[tried] = betaincinv(alpha[tried], beta[tried], 1.0 - doubt_CT[tried])
     best = np.argmax(low, axis=1)
     best_low = low.max(axis=1)
-    is_worse = tried & (high < best_low[:, None] - config.margin)
+    is_worse = tried & (high < config.share * best_low[:, None])
     is_low = tried & (high < config.floor) & (np.arange(tried.shape[1])[None] != best[:, None])
     return tuple(
         Verdict(
@@ -124,14 +125,14 @@ def judge(
 
 
 def low_value(wins: Floats, attempts: Floats, config: PruneConfig) -> NDArray[np.bool_]:
-    """Stored paths that credibly succeed less often than all paths do on average, by `margin`; one shape for all."""
+    """Stored paths that credibly succeed less than `share` as often as all paths on average; one shape for all."""
     overall = float((wins.sum() + 1.0) / (attempts.sum() + 2.0))
     tried = attempts >= config.evidence
     high = np.ones(attempts.shape)
     alpha = config.prior_weight * overall + wins[tried]
     beta = config.prior_weight * (1.0 - overall) + np.maximum(attempts - wins, 0.0)[tried]
     high[tried] = betaincinv(alpha, beta, 1.0 - config.doubt)
-    return np.asarray(high < overall - config.margin, np.bool_)
+    return np.asarray(high < config.share * overall, np.bool_)
 
 
 class PruneBook:

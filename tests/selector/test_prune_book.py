@@ -13,9 +13,9 @@ CONFIG = PruneConfig()
 NAMES = ("good", "bad", "new")
 
 
-def verdicts(bad_calls=30.0, bad_successes=1.0):
+def verdicts(bad_calls=60.0, bad_successes=1.0):
     return judge(
-        np.array([[28.0, bad_successes, 0.0]]), np.array([[30.0, bad_calls, 2.0]]), np.full((1, 3), 0.5), NAMES, CONFIG
+        np.array([[58.0, bad_successes, 0.0]]), np.array([[60.0, bad_calls, 2.0]]), np.full((1, 3), 0.5), NAMES, CONFIG
     )
 
 
@@ -27,12 +27,12 @@ def closed_book():
 
 def test_a_credibly_worse_tool_is_judged_with_its_rival_and_reason():
     (verdict,) = verdicts()
-    assert (verdict.tool, verdict.rival, verdict.counts) == ("bad", "good", 30.0)
+    assert (verdict.tool, verdict.rival, verdict.counts) == ("bad", "good", 60.0)
     assert "success at most" in verdict.reason
-    assert verdict.upper == pytest.approx(beta(2.0, 30.0).ppf(1 - 0.05 / 2))
+    assert verdict.upper == pytest.approx(beta(2.0, 60.0).ppf(1 - 0.01 / 2))
 
 
-@pytest.mark.parametrize("calls", [0.0, 1.0, 4.9])
+@pytest.mark.parametrize("calls", [0.0, 1.0, 9.9])
 def test_too_little_evidence_never_prunes(calls):
     assert verdicts(calls, 0.0) == ()
 
@@ -47,7 +47,7 @@ def test_equal_tools_are_never_pruned_by_each_other(successes, failures):
 def test_a_tool_as_good_as_its_rival_is_rarely_pruned():
     rng = np.random.default_rng(0)
     wins = rng.binomial(20, 0.5, (1000, 6)).astype(float)
-    pruned = judge(wins, np.full((1000, 6), 20.0), np.full((1000, 6), 0.5), tuple("abcdef"), PruneConfig(margin=0.0))
+    pruned = judge(wins, np.full((1000, 6), 20.0), np.full((1000, 6), 0.5), tuple("abcdef"), PruneConfig(share=0.99))
     assert len({verdict.cluster for verdict in pruned}) <= 50
 
 
@@ -67,7 +67,7 @@ def test_a_book_comes_back_equal_from_its_records():
 
 def test_back_off_doubles_with_new_evidence_only_up_to_the_longest():
     book, waits = closed_book(), []
-    for calls in range(31, 39):
+    for calls in range(61, 69):
         now = book.records()[0].until
         assert not book.apply(verdicts(calls - 1.0), now)
         book.apply(verdicts(float(calls)), now)
@@ -86,14 +86,14 @@ def test_a_reopened_tool_is_free_until_there_is_new_evidence():
 def test_a_restored_pair_stays_so_until_there_is_half_as_much_evidence_again():
     book = closed_book()
     book.restore(0, "bad", 1.0)
-    assert not book.apply(verdicts(44.0), 2.0)
+    assert not book.apply(verdicts(89.0), 2.0)
     assert book.pruned(0, NAMES, 2.0) == {}
-    assert book.apply(verdicts(45.0), 3.0)
+    assert book.apply(verdicts(90.0), 3.0)
     assert list(book.pruned(0, NAMES, 4.0)) == ["bad"]
 
 
 def test_low_value_paths_leave_the_follow_set():
-    mask = low_value(np.array([28.0, 1.0, 0.0]), np.array([30.0, 30.0, 2.0]), CONFIG)
+    mask = low_value(np.array([290.0, 1.0, 0.0]), np.array([300.0, 60.0, 2.0]), CONFIG)
     assert mask.tolist() == [False, True, False]
 
 
