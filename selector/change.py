@@ -1,8 +1,7 @@
 """Change in a stream of failures: CUSUM on the likelihood ratio of a changed rate to the usual one."""
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 SMALLEST_RATE = 0.01
 THRESHOLD = 7.0
@@ -27,7 +26,7 @@ class Cusum:
         1.61
         """
         before, after = (rate if failed else 1.0 - rate for rate in (usual, changed))
-        evidence = self.evidence + float(np.log(after / before))
+        evidence = self.evidence + math.log(after / before)
         return Cusum(evidence, self.calls + 1, self.failures + failed) if evidence > 0.0 else Cusum()
 
     def has_alarm(self, threshold: float = THRESHOLD) -> bool:
@@ -47,4 +46,4 @@ def better_rate(usual: float) -> float:
 
 def bounded(rate: float) -> float:
     """A rate kept off 0 and 1, where a single observation would prove everything."""
-    return float(np.clip(rate, SMALLEST_RATE, 1.0 - SMALLEST_RATE))
+    return min(max(rate, SMALLEST_RATE), 1.0 - SMALLEST_RATE)

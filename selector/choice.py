@@ -63,9 +63,9 @@ class Choice:
 
     @property
     def propensity(self) -> float:
-        """Probability of what was chosen; above 0 even where the integral is smaller than its own error."""
+        """Probability of what was chosen; in (0, 1] even where the integral is within its own error of an end."""
         chosen = self.defer if self.place is None else float(self.probabilities[self.place])
-        return max(chosen, SMALLEST_PROPENSITY)
+        return min(max(chosen, SMALLEST_PROPENSITY), 1.0)
 
 
 def choose(arms: Arms, rng: np.random.Generator, *, sharpening: float = 1.0, exploration: float = 0.0) -> Choice:

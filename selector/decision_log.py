@@ -53,6 +53,7 @@ def episode_row(report: EpisodeReport, trajectory_id: str, now: float, spec: Rew
         finished_at=now,
         mode=report.plan.mode,
         arm=report.plan.assignment.arm,
+        assigned=report.plan.assignment.propensity,
         task_group=trajectory.task.group,
         combined=None if trajectory.stop_reason == "censored" else combined.value,
         parts=to_json(combined.to_json()["parts"]),

@@ -16,9 +16,21 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal, get_args
 
-from scipy.optimize import brentq
-from scipy.special import betaln
+import numpy as np
 
+from selector.anytime import (
+    ArmRewards,
+    DifferenceStream,
+    Flags,
+    Floats,
+    difference_interval,
+    difference_stream,
+    evidence_above,
+    evidence_below,
+    log_evidence,
+    split_evidence,
+    stream_interval,
+)
 from selector.errors import SelectorUsageError
 from trajstore.schema import Candidate
 
@@ -27,9 +39,26 @@ Arm = Literal["guided", "held_out"]
 Verdict = Literal["not enough", "not inferior", "inferior"]
 
 MODES: tuple[str, ...] = get_args(Mode)
-PSEUDO = 0.5
-STEEPEST = 60.0
-LEAST = 1e-300  # stands for a mean of 0, whose logarithm no count of episodes may be multiplied with
+UNLIKELY_SPLIT = math.log(1000.0)
+
+__all__ = [
+    "MODES",
+    "Arm",
+    "ArmRewards",
+    "Assignment",
+    "ConservativeLedger",
+    "Guard",
+    "Mode",
+    "NonInferiority",
+    "Shown",
+    "Verdict",
+    "assign",
+    "difference_interval",
+    "log_evidence",
+    "narrow",
+    "non_inferiority",
+    "shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +76,6 @@ class Shown:
     candidates: tuple[Candidate, ...]
     suggestion: Candidate | None = None
     is_forced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ArmRewards:
-    """What the guard knows of one arm: how many episodes ended with a known reward in [0, 1], and their sum."""
-
-    episodes: int = 0
-    total: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.episodes < 0 or not -1e-9 <= self.total <= self.episodes + 1e-9:
-            raise SelectorUsageError(
-                f"rewards must lie in [0, 1], got a sum of {self.total} over {self.episodes} episodes: scale them first"
-            )
-
-    @property
-    def mean(self) -> float | None:
-        """Mean reward, None before the first episode."""
-        return self.total / self.episodes if self.episodes else None
-
-    @property
-    def lost(self) -> "ArmRewards":
-        """The same episodes, each with 1 less its reward."""
-        return ArmRewards(self.episodes, max(self.episodes - self.total, 0.0))
-
-    def add(self, reward: float) -> "ArmRewards":
-        """With one more episode; raises SelectorUsageError where `reward` is not in [0, 1]."""
-        if not 0.0 <= reward <= 1.0:
-            raise SelectorUsageError(f"reward must lie in [0, 1], got {reward}: combine KPIs to a reward first")
-        return ArmRewards(self.episodes + 1, self.total + float(reward))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,8 @@ class Guard:
     """Mode, held-out fraction and what both arms earned; falls back to shadow, for good, once guidance is inferior.
 
     `fallback` says why it fell back (empty: it did not); only `resumed` clears it.  `margin` in [0, 1] is the loss of
-    mean reward that is still called not inferior, `confidence` in (0, 1) holds over all looks together.
+    mean reward that is still called not inferior, `confidence` in (0, 1) holds over all looks together.  `arms` and
+    `rewards` in [0, 1] are those of the episodes recorded, in the order of time.
     """
 
     mode: Mode = "shadow"
@@ -153,14 +153,21 @@ class Guard:
     salt: str = ""
     margin: float = 0.05
     confidence: float = 0.95
-    guided: ArmRewards = field(default_factory=ArmRewards)
-    held_out: ArmRewards = field(default_factory=ArmRewards)
+    arms: tuple[Arm, ...] = ()
+    rewards: tuple[float, ...] = ()
     fallback: str = ""
+    guided: ArmRewards = field(init=False)
+    held_out: ArmRewards = field(init=False)
 
     def __post_init__(self) -> None:
         _require_mode(self.mode)
         _require_fraction(self.fraction)
         _require_test(self.margin, self.confidence)
+        _require_episodes(self.arms, self.rewards)
+        rewards, guided = self._arrays
+        for name, arm in (("guided", guided), ("held_out", ~guided)):
+            earned = ArmRewards(int(arm.sum()), float(rewards[arm].sum()))
+            object.__setattr__(self, name, earned)  # derived, and read at every decision
 
     @property
     def effective_mode(self) -> Mode:
@@ -172,23 +179,62 @@ class Guard:
         return assign(episode_id, self.fraction, self.salt)
 
     def record(self, arm: Arm, reward: float) -> "Guard":
-        """After an episode of `arm` ended with `reward` in [0, 1]; falls back where that shows guidance inferior.
+        """After an episode of `arm` ended with `reward` in [0, 1]; many are taken in faster by `record_all`."""
+        return self.record_all([arm], [reward])
 
-        Episodes that were decided in shadow were unguided: leave them out, or record them as held out.
+    def record_all(self, arms: Sequence[Arm], rewards: Sequence[float]) -> "Guard":
+        """After these episodes, in the order of time; falls back where one of them showed guidance inferior.
+
+        Leave out all episodes begun while guidance was off, held-out ones as well: the arms are compared as they were
+        drawn.  Raises SelectorUsageError for another arm, or a reward that is not in [0, 1].
         """
-        if arm not in get_args(Arm):
-            raise SelectorUsageError(f"arm must be guided or held_out, got {arm!r}: record what assign gave")
-        after = replace(self, **{arm: getattr(self, arm).add(reward)})
-        found = after.compare()
-        return replace(after, fallback=found.reason) if found.verdict == "inferior" and not self.fallback else after
+        after = replace(self, arms=(*self.arms, *arms), rewards=(*self.rewards, *map(float, rewards)))
+        if self.fallback:
+            return after
+        found = after._first_inferior(len(self.arms))
+        return replace(after, fallback=found.reason) if found else after
 
     def compare(self) -> NonInferiority:
-        """How the arms compare now."""
-        return non_inferiority(self.guided, self.held_out, margin=self.margin, confidence=self.confidence)
+        """How the arms compare now: by betting, or by sums alone where the arms were not drawn as `fraction` says."""
+        rewards, guided = self._arrays
+        if self._is_misdrawn(guided).any():
+            return non_inferiority(self.guided, self.held_out, margin=self.margin, confidence=self.confidence)
+        low, high = stream_interval(self._stream(rewards, guided), confidence=self.confidence)
+        return _compared(self.guided, self.held_out, low, high, margin=self.margin)
 
     def resumed(self) -> "Guard":
         """A guard that guides again and has forgotten both arms, for after a cause was found and mended."""
-        return replace(self, guided=ArmRewards(), held_out=ArmRewards(), fallback="")
+        return replace(self, arms=(), rewards=(), fallback="")
+
+    @property
+    def _arrays(self) -> tuple[Floats, Flags]:
+        """Rewards, and whether each was guided; shape (N,) each."""
+        return np.array(self.rewards, np.float64), np.array([arm == "guided" for arm in self.arms], np.bool_)
+
+    def _is_misdrawn(self, guided_N: Flags) -> Flags:
+        """Whether the arms up to each episode are surely not drawn with `fraction`; shape (N,)."""
+        if self.fraction == 0.0:
+            return np.ones(len(guided_N), np.bool_)
+        return np.maximum.accumulate(split_evidence(~guided_N, self.fraction)) >= UNLIKELY_SPLIT
+
+    def _stream(self, rewards_N: Floats, guided_N: Flags) -> DifferenceStream:
+        return difference_stream(rewards_N, guided_N, np.full(len(rewards_N), 1.0 - self.fraction))
+
+    def _first_inferior(self, start: int) -> NonInferiority | None:
+        """The comparison after the first episode from `start` on that showed guidance inferior."""
+        rewards, guided = self._arrays
+        misdrawn = self._is_misdrawn(guided)
+        if misdrawn.any():
+            now = self.compare()
+            return now if now.verdict == "inferior" else None
+        stream, limit = self._stream(rewards, guided), math.log(2.0 / (1.0 - self.confidence))
+        is_worse = evidence_below(stream, 0.0) >= limit
+        if not is_worse[start:].any():
+            return None
+        is_worse &= evidence_above(stream, -self.margin) < limit
+        at = int(np.argmax(is_worse[start:])) + start + 1
+        found = replace(self, arms=self.arms[:at], rewards=self.rewards[:at]).compare()
+        return found if found.verdict == "inferior" else None
 
 
 def assign(episode_id: str, fraction: float, salt: str = "") -> Assignment:
@@ -234,89 +280,22 @@ def shown(
 def non_inferiority(
     guided: ArmRewards, held_out: ArmRewards, *, margin: float = 0.05, confidence: float = 0.95
 ) -> NonInferiority:
-    """Compare guided with held-out episodes, as often as one likes.
+    """Compare guided with held-out episodes by their sums alone, as often as one likes.
 
     "not inferior" once the interval lies above −`margin`, else "inferior" once it lies below 0, else "not enough".
     With no true difference, "inferior" is ever said with probability at most 1 − confidence.
     """
     _require_test(margin, confidence)
     low, high = difference_interval(guided, held_out, confidence=confidence)
+    return _compared(guided, held_out, low, high, margin=margin)
+
+
+def _compared(guided: ArmRewards, held_out: ArmRewards, low: float, high: float, *, margin: float) -> NonInferiority:
     difference = None if guided.mean is None or held_out.mean is None else guided.mean - held_out.mean
     verdict: Verdict = "not inferior" if low > -margin else "inferior" if high < 0.0 else "not enough"
     counts = f"{guided.episodes} guided and {held_out.episodes} held-out episodes"
     bounds = f"guided less held-out reward lies in [{low:.3f}, {high:.3f}] after {counts}"
     return NonInferiority(difference, low, high, verdict, f"{_reason(verdict, margin)}: {bounds}")
-
-
-def log_evidence(arm: ArmRewards, mean: float) -> float:
-    """Logarithm of an e-process against the mean of an arm being `mean`; the e-process is at most 1 in expectation.
-
-    ln B(S + ½, n − S + ½) / B(½, ½) − S ln m − (n − S) ln (1 − m): the mixture of likelihood ratios under a
-    Beta(½, ½) (Howard et al. 2021, arXiv 1810.08240, sub-Bernoulli).  It needs rewards in [0, 1] alone, because
-    (p/m)^x ((1−p)/(1−m))^(1−x) is convex in x; for rewards of 0 and 1 it loses nothing, for others it is wide.
-    `mean` in [0, 1].
-
-    >>> round(log_evidence(ArmRewards(10, 5.0), 0.5), 3)
-    -1.402
-    """
-    return _log_mixture(arm) - _log_likelihood(arm.total, arm.lost.total, _Mean(mean, 1.0 - mean))
-
-
-def difference_interval(guided: ArmRewards, held_out: ArmRewards, *, confidence: float) -> tuple[float, float]:
-    """Interval for guided less held-out mean reward, valid at all looks together (a confidence sequence).
-
-    The means (g, h) against which the evidence, the product of both arms' e-processes, stays below 1 / (1 − confidence)
-    form a convex set that contains the true ones at all times with probability `confidence` (Ville's inequality; two
-    streams: Turner, Ly and Grünwald, arXiv 2106.02693).  The interval is its range of g − h.  Means must stay put.
-
-    >>> difference_interval(ArmRewards(), ArmRewards(), confidence=0.95)
-    (-1.0, 1.0)
-    """
-    return -_largest_difference(held_out, guided, confidence), _largest_difference(guided, held_out, confidence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mean:
-    """A mean and 1 less it: near 0 and 1 neither can be had from the other."""
-
-    value: float
-    complement: float
-
-
-def _largest_difference(first: ArmRewards, second: ArmRewards, confidence: float) -> float:
-    """Largest first − second mean on the convex set; on its edge both evidences rise equally steeply."""
-    least = _log_mixture(first) + _log_mixture(second) + math.log1p(-confidence)
-    won, lost, second_won, second_lost = first.total, first.lost.total, second.total, second.lost.total
-
-    def means(log_slope: float) -> tuple[_Mean, _Mean]:
-        slope = math.exp(log_slope)
-        lower = _mean_at_slope(second_lost, second_won, slope)
-        return _mean_at_slope(won, lost, slope), _Mean(lower.complement, lower.value)
-
-    def excess(log_slope: float) -> float:
-        upper, lower = means(log_slope)
-        return least - _log_likelihood(won, lost, upper) - _log_likelihood(second_won, second_lost, lower)
-
-    if excess(STEEPEST) <= 0.0:
-        return 1.0
-    upper, lower = means(float(brentq(excess, -STEEPEST, STEEPEST, xtol=1e-9)))
-    return upper.value - lower.value
-
-
-def _mean_at_slope(won: float, lost: float, slope: float) -> _Mean:
-    """Where the evidence rises by `slope` s > 0: m ≥ S/n with (n m − S) / (m (1 − m)) = s, free of cancellation."""
-    gap = won + lost - slope
-    root = math.sqrt(gap * gap + 4.0 * slope * won)
-    mean = 2.0 * won / (gap + root) if gap > 0.0 else (root - gap) / (2.0 * slope)
-    return _Mean(min(mean, 1.0), 2.0 * lost / (won + lost + slope + root))
-
-
-def _log_mixture(arm: ArmRewards) -> float:
-    return float(betaln(arm.total + PSEUDO, arm.lost.total + PSEUDO) - betaln(PSEUDO, PSEUDO))
-
-
-def _log_likelihood(won: float, lost: float, mean: _Mean) -> float:
-    return won * math.log(max(mean.value, LEAST)) + lost * math.log(max(mean.complement, LEAST))
 
 
 def _reason(verdict: Verdict, margin: float) -> str:
@@ -335,6 +314,16 @@ def _require_mode(mode: str) -> None:
 def _require_fraction(fraction: float) -> None:
     if not 0.0 <= fraction < 1.0:
         raise SelectorUsageError(f"fraction must lie in [0, 1), got {fraction}: hold out less than all episodes")
+
+
+def _require_episodes(arms: Sequence[str], rewards: Sequence[float]) -> None:
+    if len(arms) != len(rewards):
+        raise SelectorUsageError(f"every episode needs an arm and a reward, got {len(arms)} and {len(rewards)}")
+    for arm in set(arms) - set(get_args(Arm)):
+        raise SelectorUsageError(f"arm must be guided or held_out, got {arm!r}: record what assign gave")
+    values = np.array(rewards, np.float64)
+    for reward in values[~((values >= 0.0) & (values <= 1.0))].tolist():
+        raise SelectorUsageError(f"reward must lie in [0, 1], got {reward}: combine KPIs to a reward first")
 
 
 def _require_test(margin: float, confidence: float) -> None:

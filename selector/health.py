@@ -1,10 +1,12 @@
 """Health of tools: how often their newest calls failed, forgotten by calls and by the clock.
 
 Health is about whether a tool works at all; whether it helps with a task is told by what became of trajectories.  What
-is forgotten goes back to the prior and never below it (stabilised forgetting, Kulhavý & Zarrop 1993), so that a tool
-that was left alone for long is tried again.
+is forgotten goes back to the prior and never below it (stabilised forgetting, Kulhavý & Zarrop 1993).  A tool that
+stopped working is suspect: it is left alone but for single probes, which come at ever longer intervals (a circuit
+breaker, Nygard 2007), and counts as well again from the first probe that succeeds.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,39 +20,77 @@ from selector.errors import SelectorUsageError
 Floats = NDArray[np.float64]
 Direction = Literal["worse", "better"]
 
-BEFORE_CHANGE = 0.1
+UNSUSPECTED = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class HealthConfig:
-    """How fast health forgets, and what is believed of a tool that was never called.
+    """How fast health forgets, what is believed of a tool that was never called, and when a broken one is probed.
 
     Evidence halves with every `half_life_calls` calls of its tool and every `half_life_seconds`; that of its usual
     failure rate, against which change is judged, with every `usual_half_life_calls`.  `prior_failure` in (0, 1) weighs
     `prior_weight` calls.  An alarm needs evidence of a change of `alarm_evidence` (natural log of odds).
+
+    A tool is suspect after an alarm that it fails more, and once its health falls below `broken_below` in (0, 1).  It
+    is probed after `probe_calls` calls of any tools and `probe_seconds`, whichever comes later; both double with every
+    probe that fails, up to `longest_probe_calls` and `longest_probe_seconds`, and halve with every success.
     """
 
     half_life_calls: float = 30.0
-    half_life_seconds: float = 600.0
+    half_life_seconds: float = 1800.0
     usual_half_life_calls: float = 1000.0
     prior_failure: float = 0.05
-    prior_weight: float = 4.0
+    prior_weight: float = 2.0
     alarm_evidence: float = THRESHOLD
     broken_below: float = 0.3
+    probe_calls: float = 4.0
+    probe_seconds: float = 4.0
+    longest_probe_calls: float = 32.0
+    longest_probe_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.prior_failure < 1.0:
-            raise SelectorUsageError(f"prior_failure must lie in (0, 1), got {self.prior_failure}")
+        for name in ("prior_failure", "broken_below"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise SelectorUsageError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in self.__dataclass_fields__:
             if not getattr(self, name) > 0:
                 raise SelectorUsageError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("probe_calls", "probe_seconds"):
+            if getattr(self, name) > getattr(self, f"longest_{name}"):
+                raise SelectorUsageError(
+                    f"{name} must be at most longest_{name}, got {getattr(self, name)}: raise the latter"
+                )
+
+    @property
+    def most_doublings(self) -> int:
+        """After how many doublings both intervals are at their longest."""
+        seconds = self.longest_probe_seconds / self.probe_seconds
+        return math.ceil(math.log2(max(seconds, self.longest_probe_calls / self.probe_calls)))
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """When a suspect tool is tried again: from `at` (seconds) and the book's call number `call` on.
+
+    `doublings` counts the failed probes less the successes since, ≥ 0.  A tool not suspect has an infinite `at`.
+    """
+
+    doublings: int = 0
+    at: float = UNSUSPECTED
+    call: float = UNSUSPECTED
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the tool is suspect at all."""
+        return self.at < UNSUSPECTED
 
 
 @dataclass(frozen=True, slots=True)
 class ToolHealth:
-    """What is remembered of one tool: weights of failed and of good calls at `updated_at` (seconds), and alarms.
+    """What is remembered of one tool: weights of failed and of good calls at `updated_at` (seconds), alarms, probes.
 
-    `usual_failures` of `usual_calls` make its usual failure rate, the prior included.
+    `usual_failures` of `usual_calls` make its usual failure rate, the prior included.  `call` is the number of its
+    newest call among all calls of the book.
     """
 
     tool: str
@@ -63,6 +103,8 @@ class ToolHealth:
     better: Cusum = field(default_factory=Cusum)
     alarms: int = 0
     last_alarm_at: float | None = None
+    call: int = 0
+    probe: Probe = field(default_factory=Probe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +134,30 @@ def observed(known: ToolHealth, config: HealthConfig, *, failed: bool, now: floa
     )
 
 
+def health_of(failures: Floats, calls: Floats, config: HealthConfig) -> Floats:
+    """1 − (w m + F) / (w + N), the posterior mean of 1 − the failure rate; shape (M,) each, in (0, 1).
+
+    >>> health_of(np.array([0.0, 3.0]), np.array([0.0, 3.0]), HealthConfig()).round(2).tolist()
+    [0.95, 0.38]
+    """
+    weight = config.prior_weight
+    return np.asarray(1.0 - (weight * config.prior_failure + failures) / (weight + calls), np.float64)
+
+
+def next_probe(probe: Probe, config: HealthConfig, *, failed: bool, now: float, call: int) -> Probe:
+    """The probe of a suspect tool after its call: at once where it succeeded, else after the interval, doubled.
+
+    >>> next_probe(Probe(1, 0.0, 0), HealthConfig(), failed=True, now=100.0, call=50)
+    Probe(doublings=2, at=116.0, call=66.0)
+    """
+    if not failed:
+        return Probe(max(probe.doublings - 1, 0), now, call)
+    doublings = min(probe.doublings + 1, config.most_doublings) if probe.is_suspect else 0
+    seconds = min(math.ldexp(config.probe_seconds, doublings), config.longest_probe_seconds)
+    calls = min(math.ldexp(config.probe_calls, doublings), config.longest_probe_calls)
+    return Probe(doublings, now + seconds, call + calls)
+
+
 class HealthBook:
     """The health of every tool that was called; made anew from the same calls in the same order, it is the same."""
 
@@ -99,42 +165,49 @@ class HealthBook:
         self._config = config or HealthConfig()
         self._numbers: dict[str, int] = {}
         self._records: list[ToolHealth] = []
-        self._evidence = np.zeros((3, 0))
+        self._evidence = np.zeros((5, 0))
+        self._calls = 0
         for record in records:
             self._put(record)
+            self._calls = max(self._calls, record.call)
 
     def observe(self, tool: str, failed: bool | None, now: float) -> Alarm | None:  # noqa: FBT001 - None: nobody knows
         """Take in one call at `now` (seconds); an unknown outcome says nothing.  Returns a change where one shows."""
         if failed is None:
             return None
+        self._calls += 1
         known = self._records[self._numbers[tool]] if tool in self._numbers else ToolHealth(tool)
         after = observed(known, self._config, failed=failed, now=now)
         direction = _direction(after, self._config)
-        self._put(_alarmed(after, self._config, now) if direction else after)
+        after = _alarmed(after, self._config, now) if direction else after
+        self._put(replace(after, call=self._calls, probe=self._probe(after, direction, failed=failed, now=now)))
         return Alarm(tool, direction, now) if direction else None
 
+    def estimates(self, tools: Sequence[str], now: float) -> Floats:
+        """1 − the posterior mean of the failure rate of each tool, shape (M,); the prior's for tools never called.
+
+        What was forgotten by the clock at `now` (seconds) does not count.
+        """
+        failures, calls, at = self._columns(tools)[:3]
+        kept = 0.5 ** (np.maximum(now - at, 0.0) / self._config.half_life_seconds)
+        return health_of(kept * failures, kept * calls, self._config)
+
     def health(self, tools: Sequence[str], now: float) -> Floats:
-        """1 − the posterior mean of the failure rate of each tool, shape (M,); the prior's for tools never called."""
-        failures, calls = self._discounted(tools, now)
-        config = self._config
-        return np.asarray(
-            1.0 - (config.prior_weight * config.prior_failure + failures) / (config.prior_weight + calls), np.float64
-        )
+        """What to reckon with at a decision, shape (M,): the estimate, or the prior's where a probe is due."""
+        estimates = self.estimates(tools, now)
+        at, call = self._columns(tools)[3:]
+        return np.where((now >= at) & (self._calls >= call), 1.0 - self._config.prior_failure, estimates)
 
     def broken(self, tools: Sequence[str], now: float) -> dict[str, str]:
-        """The reason by tool of each whose health is below `broken_below` now."""
-        health = self.health(tools, now)
+        """The reason by tool of each whose health is below `broken_below` now, and whose next probe is not due."""
+        if not np.isfinite(self._evidence[3]).any():
+            return {}
+        health = self.health(tools, now).tolist()
         return {
-            tool: f"not working now: health {value:.2f} after its newest calls failed"
-            for tool, value in zip(tools, health.tolist(), strict=True)
+            tool: self._reason(tool, value)
+            for tool, value in zip(tools, health, strict=True)
             if value < self._config.broken_below
         }
-
-    def deviations(self, tools: Sequence[str], now: float) -> Floats:
-        """Standard deviation of each `health`: √(m (1 − m) / (weight + 1)), shape (M,)."""
-        means = self.health(tools, now)
-        _, calls = self._discounted(tools, now)
-        return np.sqrt(means * (1.0 - means) / (self._config.prior_weight + calls + 1.0))
 
     @property
     def has_failures(self) -> bool:
@@ -145,22 +218,35 @@ class HealthBook:
         """What is remembered, by tool in the order of first calls."""
         return tuple(self._records)
 
-    def _discounted(self, tools: Sequence[str], now: float) -> tuple[Floats, Floats]:
-        """Weights of failed calls and of all calls now, shape (M,) each."""
-        padded = np.concatenate([self._evidence, np.zeros((3, 1))], axis=1)
-        failures, calls, at = padded[:, [self._numbers.get(tool, -1) for tool in tools]]
-        kept = 0.5 ** (np.maximum(now - at, 0.0) / self._config.half_life_seconds)
-        return kept * failures, kept * calls
+    def _probe(self, known: ToolHealth, direction: Direction | None, *, failed: bool, now: float) -> Probe:
+        if direction == "better":
+            return Probe()
+        is_unwell = (
+            direction == "worse" or known.probe.is_suspect or _health(known, self._config) < self._config.broken_below
+        )
+        return next_probe(known.probe, self._config, failed=failed, now=now, call=self._calls) if is_unwell else Probe()
+
+    def _reason(self, tool: str, health: float) -> str:
+        known = self._records[self._numbers[tool]]
+        failures, calls = round(known.failures), round(known.failures + known.successes)
+        return f"not working now: health {health:.2f} after {failures} failures in its newest {calls} calls"
+
+    def _columns(self, tools: Sequence[str]) -> Floats:
+        """Failures, calls, seconds of the newest call, seconds and call number of the next probe; shape (5, M)."""
+        nothing = np.array([[0.0], [0.0], [0.0], [UNSUSPECTED], [UNSUSPECTED]])
+        padded = np.concatenate([self._evidence, nothing], axis=1)
+        return np.asarray(padded[:, [self._numbers.get(tool, -1) for tool in tools]], np.float64)
 
     def _put(self, record: ToolHealth) -> None:
         number = self._numbers.setdefault(record.tool, len(self._records))
-        column = np.array([[record.failures], [record.failures + record.successes], [record.updated_at]])
+        calls = record.failures + record.successes
+        column = np.array([record.failures, calls, record.updated_at, record.probe.at, record.probe.call])
         if number == len(self._records):
             self._records.append(record)
-            self._evidence = np.concatenate([self._evidence, column], axis=1)
+            self._evidence = np.concatenate([self._evidence, column[:, None]], axis=1)
         else:
             self._records[number] = record
-            self._evidence[:, number] = column[:, 0]
+            self._evidence[:, number] = column
 
 
 def _usual(known: ToolHealth, config: HealthConfig) -> float:
@@ -174,17 +260,17 @@ def _direction(known: ToolHealth, config: HealthConfig) -> Direction | None:
     return "better" if known.better.has_alarm(config.alarm_evidence) else None
 
 
+def _health(known: ToolHealth, config: HealthConfig) -> float:
+    return float(health_of(np.array([known.failures]), np.array([known.failures + known.successes]), config)[0])
+
+
 def _alarmed(known: ToolHealth, config: HealthConfig, now: float) -> ToolHealth:
-    """After an alarm only the calls since the change count whole: what came before was, so to speak, another tool."""
+    """After an alarm only the calls since the change count: what came before was, so to speak, another tool."""
     change = known.worse if known.worse.has_alarm(config.alarm_evidence) else known.better
-    earlier_failures, earlier_successes = (
-        max(0.0, known.failures - change.failures),
-        max(0.0, known.successes - (change.calls - change.failures)),
-    )
     return replace(
         known,
-        failures=BEFORE_CHANGE * earlier_failures + change.failures,
-        successes=BEFORE_CHANGE * earlier_successes + change.calls - change.failures,
+        failures=float(change.failures),
+        successes=float(change.calls - change.failures),
         usual_failures=float(change.failures),
         usual_calls=float(change.calls),
         worse=Cusum(),

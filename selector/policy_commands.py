@@ -119,10 +119,8 @@ def tune(
 def pruned(*, db: DatabaseOption, namespace: NamespaceOption = None, as_json: JsonOption = False) -> None:
     """List what is pruned: which tool in which kind of state, why, and until when."""
     with open_existing_store(db) as store:
-        rows = [
-            row for row in store.logbook.prunings(namespace or "default") if row.status in ("quarantined", "probing")
-        ]
-        room = Selector(store).room(namespace or "default")
+        room = Selector(store).room(namespace or "default")  # judges what was stored since
+        rows = [row for row in store.logbook.prunings(room.namespace) if row.status in ("quarantined", "probing")]
         labels = {row.cluster: room.cluster_label(row.cluster) for row in rows}
     if as_json:
         print_json(

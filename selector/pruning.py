@@ -53,7 +53,7 @@ def failing_here(assessment: Assessment, config: SelectorConfig) -> Reasons:
     if not known.any():
         return {}
     best = int(np.argmax(np.where(known, low, -1.0)))
-    bad = known & (high < low[best] - config.prune_margin)
+    bad = known & (high < config.prune_share * low[best])
     names = assessment.candidates.tool_names
     text = {
         tool: f"fails here: success at most {high[tool]:.2f}, while {names[best]} has at least {low[best]:.2f}"

@@ -28,11 +28,13 @@ class SelectorConfig:
     (1 + n) ** `repeat_discount`.
 
     Pruning near here needs a weight of judged steps of `prune_evidence`, credible bounds of `prune_deviations`, and
-    `prune_margin` between them; `pruning` is for whole state clusters, `loops` and `health` for what happens live.
-    `decisions` bounds how many stored decisions the choice model is fitted to, left out by `hold_out`.
+    an upper one below `prune_share` of the best lower one; `pruning` is for whole state clusters, `loops` and `health`
+    for what happens live.  `decisions` bounds how many stored decisions the choice model is fitted to, left out by
+    `hold_out`.
 
-    `mode` says how much of a decision an agent sees (`selector.guard`), `held_out` in [0, 1) is the share of episodes
-    left unguided to measure what guidance brings; once guided ones are credibly worse (`confidence`), guidance stops.
+    `mode` says how much of a decision an agent sees (`selector.guard`), `held_out` in [0, 1) is the least share of
+    episodes left unguided to measure what guidance brings: more of them while that is not known, all of them once
+    guided ones are credibly worse (`confidence`).
     `allowance` in [0, 1) guides only while at most that share of the unaided reward can have been lost (None: no such
     condition).  `reward` says what an episode is worth.
     """
@@ -49,7 +51,7 @@ class SelectorConfig:
     repeat_discount: float = 2.0
     prune_evidence: float = 5.0
     prune_deviations: float = 3.0
-    prune_margin: float = 0.05
+    prune_share: float = 0.5
     pruning: PruneConfig = field(default_factory=PruneConfig)
     loops: LoopConfig = field(default_factory=LoopConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
@@ -62,7 +64,7 @@ class SelectorConfig:
     record_episodes: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("exploration", "prune_margin"):
+        for name in ("exploration", "prune_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SelectorUsageError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("sharpening", "prior_strength", "decisions", "prune_evidence", "prune_deviations"):

@@ -45,7 +45,8 @@ class Room:
         self._memory = memory
         self._config, self._settings = settings.config, settings
         self._lock, self._clock = settings.lock, settings.clock
-        self.feedback = LiveFeedback(store.logbook, memory.namespace, settings.config, settings.clock)
+        self._removals = store.removals
+        self.feedback = self._make_feedback()
         self.feedback.learn(memory.learned.knowledge)
 
     @property
@@ -70,6 +71,9 @@ class Room:
     def keep_up(self) -> None:
         """Learn what others have stored since."""
         with self._lock:
+            if self._removals != self._store.removals:
+                self._removals = self._store.removals
+                self.feedback = self._make_feedback()
             if self._memory.keep_up():
                 self.feedback.learn(self._memory.learned.knowledge)
             self.feedback.refresh()
@@ -137,6 +141,9 @@ class Room:
         outcome = self._store.judge(late, kpis)
         self.keep_up()
         return outcome
+
+    def _make_feedback(self) -> LiveFeedback:
+        return LiveFeedback(self._store.logbook, self.namespace, self._config, self._clock)
 
     def _call(self, report: StepReport) -> CallRow:
         step = report.step

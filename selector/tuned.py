@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from selector.records import SelectorConfig
-from selector.tuning import Setting
+from selector.tuning import Setting, places_of
 from trajstore.errors import DamagedStore
 from trajstore.retriever import Keys
 from trajstore.store import TrajectoryStore
@@ -52,7 +52,9 @@ def tuned_config(store: TrajectoryStore) -> SelectorConfig:
     if content is None:
         return SelectorConfig()
     try:
-        return with_values(SelectorConfig(), json.loads(content))
+        values = json.loads(content)
+        places_of(SETTINGS, values)
+        return with_values(SelectorConfig(), values)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedStore(
             f"the tuned settings of {store.path} cannot be read ({error}); trajstore tune finds others"

@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 PolicyName = Literal["engine", "greedy", "uniform", "logged"]
 POLICIES: tuple[str, ...] = get_args(PolicyName)
 OnProgress = Callable[[int, int], None]
+Embed = Callable[[str], NDArray[np.float32]]
+
+FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,7 @@ def value_of(
     log = read_log(store, room.namespace)
     engine = room.engine()
     logged, target_NK = as_arrays(log, target_probabilities(log, engine, policy, on_progress))
-    embed = engine.learned.knowledge.experience.embed
-    q_NK = cross_fitted_rewards(contexts(log, embed), tool_numbers(log, target_NK.shape[1]), logged)
+    q_NK = _predicted_rewards(log, logged, engine.learned.knowledge.experience.embed)
     estimates = estimate(logged, target_NK, q_NK=q_NK, seed=seed)
     guard = room.feedback.guard
     return Valuation(
@@ -118,6 +120,15 @@ def value_of(
         guard.compare(),
         guard.fallback,
     )
+
+
+def _predicted_rewards(log: DecisionLog, logged: LoggedDecisions, embed: Embed) -> Floats | None:
+    """Predicted reward of each candidate, shape (N, K); None where one episode would have to predict itself."""
+    episodes = len(np.unique(logged.episodes_N))
+    if episodes < 2:
+        return None
+    tools_NK = tool_numbers(log, logged.offered_NK.shape[1])
+    return cross_fitted_rewards(contexts(log, embed), tools_NK, logged, folds=min(FOLDS, episodes))
 
 
 def _lift(store: TrajectoryStore, namespace: str, seed: int) -> Lift:
@@ -153,9 +164,10 @@ def read_log(store: TrajectoryStore, namespace: str) -> DecisionLog:
         if why or episode is None or reward is None:
             skipped[why or "not_rewarded"] += 1
             continue
-        if episode.trajectory_id not in trajectories:
+        if episode.trajectory_id and episode.trajectory_id not in trajectories:
             trajectories[episode.trajectory_id] = store.get(episode.trajectory_id)
-        choice = _choice(row, trajectories[episode.trajectory_id], min(max(reward, 0.0), 1.0))
+        trajectory = trajectories.get(episode.trajectory_id)  # none where the agent took no step
+        choice = _choice(row, trajectory, min(max(reward, 0.0), 1.0)) if trajectory else None
         if choice is None:
             skipped["not_followed"] += 1
         else:
@@ -198,7 +210,7 @@ def as_arrays(log: DecisionLog, targets: Sequence[Floats]) -> tuple[LoggedDecisi
     return logged, target_NK
 
 
-def contexts(log: DecisionLog, embed: Callable[[str], NDArray[np.float32]]) -> Floats:
+def contexts(log: DecisionLog, embed: Embed) -> Floats:
     """The vector of each decision's state, shape (N, D)."""
     return np.stack([embed(choice.situation.state_text) for choice in log.choices]).astype(np.float64)
 

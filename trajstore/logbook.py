@@ -54,7 +54,8 @@ class DecisionRow:
 class EpisodeRow:
     """How an episode ended; `success` is None where nobody said, `kpis` and `parts` are JSON.
 
-    `combined` is the reward made of the KPIs, `parts` what each of them gave.
+    `assigned` in (0, 1] is the probability with which it fell to its arm, `combined` the reward made of the KPIs,
+    `parts` what each of them gave.
     """
 
     id: str
@@ -67,6 +68,7 @@ class EpisodeRow:
     finished_at: float
     mode: str = "suggest"
     arm: str = "guided"
+    assigned: float = 1.0
     task_group: str = ""
     combined: float | None = None
     parts: str = "[]"
@@ -104,13 +106,12 @@ class PruningRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterRewards:
-    """Ended episodes of one arm that passed through a state cluster: how many, and the sum of their rewards."""
+class EndedEpisode:
+    """How an episode ended, with a number that rises from end to end, and the state clusters of its decisions."""
 
-    cluster: int
-    arm: str
-    episodes: int
-    total: float
+    number: int
+    episode: EpisodeRow
+    clusters: tuple[int, ...]
 
 
 class Logbook:
@@ -148,8 +149,18 @@ class Logbook:
             return end_episode(connection, episode)
 
     def episodes(self, namespace: str | None = None) -> list[EpisodeRow]:
-        """Ended episodes in the order of time; success is True, False or None."""
-        return self._select(EpisodeRow, "episodes", namespace, "finished_at, rowid")
+        """Ended episodes in the order in which their ends were logged; success is True, False or None."""
+        return self._select(EpisodeRow, "episodes", namespace, "rowid")
+
+    def ended_after(self, namespace: str, number: int) -> list[EndedEpisode]:
+        """Episodes whose end was logged after that of a number, in order, with the state clusters they went through."""
+        columns = ", ".join(EpisodeRow.__dataclass_fields__)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT rowid, {columns} FROM episodes WHERE namespace = ? AND rowid > ? ORDER BY rowid",  # noqa: S608 - constants
+                [namespace, number],
+            ).fetchall()
+            return [EndedEpisode(row[0], _record(EpisodeRow, row[1:]), _clusters(connection, row[1])) for row in rows]
 
     def episode(self, episode_id: str) -> EpisodeRow | None:
         """One ended episode; None where there is none of this id."""
@@ -157,19 +168,6 @@ class Logbook:
             columns = ", ".join(EpisodeRow.__dataclass_fields__)
             found = connection.execute(f"SELECT {columns} FROM episodes WHERE id = ?", [episode_id]).fetchone()  # noqa: S608 - constants
         return None if found is None else _record(EpisodeRow, found)
-
-    def rewards_by_cluster(self, namespace: str) -> list[ClusterRewards]:
-        """Rewards of guided and of held-out episodes by state cluster, without guided ones that ran in shadow."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT cluster, arm, count(*), sum(min(max(combined, 0.0), 1.0)) FROM ("
-                "SELECT DISTINCT d.cluster, e.arm, e.id, e.combined FROM episodes e "
-                "JOIN decisions d ON d.episode = e.id "
-                "WHERE e.namespace = ? AND e.combined IS NOT NULL AND (e.arm = 'held_out' OR e.mode <> 'shadow')"
-                ") GROUP BY 1, 2",
-                [namespace],
-            ).fetchall()
-        return [ClusterRewards(*row) for row in rows]
 
     def report(self, decision_id: str, kind: str, value: float, now: float) -> Reported:
         """Take in a reward for one decision, once for each kind; what happened to it is counted."""
@@ -236,6 +234,11 @@ def end_episode(connection: Connection, episode: EpisodeRow) -> Reported:
     _insert(connection, "episodes", [episode], verb="INSERT OR REPLACE")
     _count(connection, episode.namespace, "episodes late" if known else f"episodes {episode.stop_reason}")
     return "applied"
+
+
+def _clusters(connection: Connection, episode: str) -> tuple[int, ...]:
+    rows = connection.execute("SELECT DISTINCT cluster FROM decisions WHERE episode = ? ORDER BY 1", [episode])
+    return tuple(row[0] for row in rows)
 
 
 def _insert(connection: Connection, table: str, rows: Iterable[Row], *, verb: str = "INSERT OR IGNORE") -> None:

@@ -91,6 +91,7 @@ _VERSION_2 = (
     "CREATE INDEX decisions_namespace ON decisions (namespace, created_at)",
     "ALTER TABLE episodes ADD COLUMN mode TEXT NOT NULL DEFAULT 'suggest'",
     "ALTER TABLE episodes ADD COLUMN arm TEXT NOT NULL DEFAULT 'guided'",
+    "ALTER TABLE episodes ADD COLUMN assigned REAL NOT NULL DEFAULT 1.0",
     "ALTER TABLE episodes ADD COLUMN task_group TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE episodes ADD COLUMN combined REAL",
     "ALTER TABLE episodes ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",

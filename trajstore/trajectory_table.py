@@ -32,7 +32,9 @@ def insert(connection: Connection, row: TrajectoryRow) -> None:
 
 
 def rewrite(connection: Connection, row: TrajectoryRow) -> None:
-    """Write a trajectory's own cells anew; its steps stay."""
+    """Write a trajectory's own cells anew; its steps stay.  Where that would make it equal to another, nothing changes."""
+    if known_id(connection, row) not in (None, row.id):
+        return
     marks = ", ".join(f"{name} = ?" for name in TRAJECTORY_NAMES)
     connection.execute(f"UPDATE trajectories SET {marks} WHERE id = ?", [*row.values, row.id])  # noqa: S608 - columns are constants
 

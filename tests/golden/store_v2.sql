@@ -5,8 +5,8 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'trajstore','m001_trajectories_steps_vectors_decisions','2026-11-21 09:22:31.114984+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'trajstore','m002_what_guidance_did_and_how_it_ended','2026-11-21 09:22:31.116202+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'trajstore','m001_trajectories_steps_vectors_decisions','2026-11-21 10:49:41.205829+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'trajstore','m002_what_guidance_did_and_how_it_ended','2026-11-21 10:49:41.207308+00:00');
 CREATE TABLE artifacts (
         name TEXT PRIMARY KEY, key TEXT NOT NULL, content BLOB NOT NULL
     );
@@ -34,8 +34,8 @@ INSERT INTO "embedders" VALUES(1,'three words',3,'three-words-v1');
 CREATE TABLE episodes (
         id TEXT PRIMARY KEY, namespace TEXT NOT NULL, trajectory_id TEXT NOT NULL, success INTEGER, reward REAL,
         kpis TEXT NOT NULL, stop_reason TEXT NOT NULL, finished_at REAL NOT NULL
-    , mode TEXT NOT NULL DEFAULT 'suggest', arm TEXT NOT NULL DEFAULT 'guided', task_group TEXT NOT NULL DEFAULT '', combined REAL, parts TEXT NOT NULL DEFAULT '[]');
-INSERT INTO "episodes" VALUES('e1','tenant','first',0,0.5,'{"cost_usd":0.02}','gave up',2.0,'suggest','guided','',NULL,'[]');
+    , mode TEXT NOT NULL DEFAULT 'suggest', arm TEXT NOT NULL DEFAULT 'guided', assigned REAL NOT NULL DEFAULT 1.0, task_group TEXT NOT NULL DEFAULT '', combined REAL, parts TEXT NOT NULL DEFAULT '[]');
+INSERT INTO "episodes" VALUES('e1','tenant','first',0,0.5,'{"cost_usd":0.02}','gave up',2.0,'suggest','guided',1.0,'',NULL,'[]');
 CREATE TABLE prunings (
         namespace TEXT NOT NULL, cluster INTEGER NOT NULL, tool TEXT NOT NULL, status TEXT NOT NULL,
         reason TEXT NOT NULL, successes REAL NOT NULL, counts REAL NOT NULL, upper REAL NOT NULL, rival TEXT NOT NULL,
@@ -49,8 +49,9 @@ CREATE TABLE reports (
     );
 INSERT INTO "reports" VALUES('d1','final',0.5,5.0);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO "settings" VALUES('database_id','101bb56dc01a8e830e3614459795bfa3');
+INSERT INTO "settings" VALUES('database_id','515cf4ce8465fd24d4c5d48ef3986a37');
 INSERT INTO "settings" VALUES('removals','0');
+INSERT INTO "settings" VALUES('revisions','0');
 CREATE TABLE steps (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         trajectory_seq INTEGER NOT NULL REFERENCES trajectories (seq) ON DELETE CASCADE,

@@ -51,9 +51,9 @@ def test_failing_here_needs_evidence():
     assert failing_here(assess(many, situation), patient) == {}
 
 
-def test_a_wider_margin_prunes_less():
+def test_a_smaller_share_prunes_less():
     learned, situation = fails_in_red(20), at("red", "good", "bad")
-    assert failing_here(assess(learned, situation), SelectorConfig(prune_margin=1.0)) == {}
+    assert failing_here(assess(learned, situation), SelectorConfig(prune_share=0.0)) == {}
 
 
 def test_a_lone_tool_that_always_failed_is_kept():

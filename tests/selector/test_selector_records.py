@@ -12,7 +12,7 @@ from trajstore.schema import Candidate
     [
         ({"exploration": 1.5}, r"exploration must lie in \[0, 1\], got 1.5"),
         ({"exploration": float("nan")}, r"exploration must lie in \[0, 1\], got nan"),
-        ({"prune_margin": -0.1}, r"prune_margin must lie in \[0, 1\], got -0.1"),
+        ({"prune_share": -0.1}, r"prune_share must lie in \[0, 1\], got -0.1"),
         ({"sharpening": 0.0}, "sharpening must be above 0, got 0.0"),
         ({"prior_strength": -1.0}, "prior_strength must be above 0, got -1.0"),
         ({"decisions": 0}, "decisions must be above 0, got 0"),
