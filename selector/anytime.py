@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betaln, logsumexp
+from scipy.special import betaln
 
 from selector.errors import SelectorUsageError
 
@@ -23,6 +23,7 @@ PSEUDO = 0.5
 STEEPEST = 60.0
 LEAST = 1e-300  # stands for a mean of 0, whose logarithm no count of episodes may be multiplied with
 STAKES = np.array([0.015, 0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6])
+PRECISION = 1e-5
 BLOCK = 16  # so many factors, each in (0, 2), are multiplied before one logarithm is taken
 
 
@@ -124,23 +125,12 @@ def evidence_below(stream: DifferenceStream, difference: float) -> Floats:
     """
     shares_N = (stream.values_N - difference) / (1.0 + stream.highest_N)
     logs_JN = np.log1p(-STAKES[:, None] * shares_N).cumsum(axis=1)
-    return np.asarray(logsumexp(logs_JN, axis=0) - math.log(len(STAKES)), np.float64)
+    return _log_mean_exp(logs_JN)
 
 
 def evidence_above(stream: DifferenceStream, difference: float) -> Floats:
     """The same against the difference being `difference` or less; shape (N,)."""
     return evidence_below(reversed_stream(stream), -difference)
-
-
-def split_evidence(chosen_N: Flags, fraction: float) -> Floats:
-    """ln of an e-process against each episode being chosen with probability `fraction` in (0, 1); shape (N,).
-
-    `log_evidence` of the counts after every episode: shows arms that were not drawn as one believes.
-    """
-    chosen = np.cumsum(chosen_N, dtype=np.float64)
-    others = np.cumsum(~chosen_N, dtype=np.float64)
-    mixture = betaln(chosen + PSEUDO, others + PSEUDO) - betaln(PSEUDO, PSEUDO)
-    return np.asarray(mixture - chosen * math.log(fraction) - others * math.log1p(-fraction), np.float64)
 
 
 def reversed_stream(stream: DifferenceStream) -> DifferenceStream:
@@ -169,7 +159,7 @@ def _largest_of(stream: DifferenceStream, confidence: float) -> float:
 
     if excess(1.0) <= 0.0:
         return 1.0
-    return -1.0 if excess(-1.0) >= 0.0 else float(brentq(excess, -1.0, 1.0, xtol=1e-6))
+    return -1.0 if excess(-1.0) >= 0.0 else float(brentq(excess, -1.0, 1.0, xtol=PRECISION))
 
 
 def _last_evidence_below(stream: DifferenceStream, difference: float) -> float:
@@ -178,13 +168,21 @@ def _last_evidence_below(stream: DifferenceStream, difference: float) -> float:
     padded = np.zeros(-(-len(shares_N) // BLOCK) * BLOCK)
     padded[: len(shares_N)] = shares_N
     products = np.multiply.reduce(1.0 - STAKES[:, None, None] * padded.reshape(-1, BLOCK), axis=2)
-    return float(logsumexp(np.log(products).sum(axis=1)) - math.log(len(STAKES)))
+    return float(_log_mean_exp(np.log(products).sum(axis=1)))
+
+
+def _log_mean_exp(logs: Floats) -> Floats:
+    """ln of the mean of e to these along the first axis."""
+    largest = logs.max(axis=0)
+    return np.asarray(largest + np.log(np.exp(logs - largest).mean(axis=0)), np.float64)
 
 
 def _means_before(rewards_N: Floats, chosen_N: Flags) -> Floats:
     """Mean reward of the chosen episodes before each one, (S + ½) / (n + 1)."""
-    totals, counts = np.cumsum(chosen_N * rewards_N) - chosen_N * rewards_N, np.cumsum(chosen_N) - chosen_N
-    return np.asarray((totals + PSEUDO) / (counts + 2.0 * PSEUDO), np.float64)
+    earned_N = np.where(chosen_N, rewards_N, 0.0)
+    totals_N = np.cumsum(earned_N) - earned_N
+    counts_N: Floats = np.cumsum(chosen_N, dtype=np.float64) - chosen_N
+    return np.asarray((totals_N + PSEUDO) / (counts_N + 2.0 * PSEUDO), np.float64)
 
 
 def _check_stream(rewards_N: Floats, guided_N: Flags, propensities_N: Floats) -> None:
@@ -193,10 +191,10 @@ def _check_stream(rewards_N: Floats, guided_N: Flags, propensities_N: Floats) ->
             f"rewards, arms and propensities must be as many, got {len(rewards_N)}, {len(guided_N)} and "
             f"{len(propensities_N)}: give one of each an episode"
         )
-    if not ((rewards_N >= 0.0) & (rewards_N <= 1.0)).all():
-        raise SelectorUsageError("rewards must lie in [0, 1]: combine KPIs to a reward first")
-    if not ((propensities_N > 0.0) & (propensities_N < 1.0)).all():
-        raise SelectorUsageError("propensities must lie in (0, 1): leave out episodes whose arm was certain")
+    for reward in rewards_N[~((rewards_N >= 0.0) & (rewards_N <= 1.0))].tolist():
+        raise SelectorUsageError(f"reward must lie in [0, 1], got {reward}: combine KPIs to a reward first")
+    for propensity in propensities_N[~((propensities_N > 0.0) & (propensities_N < 1.0))].tolist():
+        raise SelectorUsageError(f"propensity must lie in (0, 1), got {propensity}: leave out what was certain")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,7 @@ class LiveFeedback:
         """Take in what any process has logged since."""
         self.book = PruneBook(self._config.pruning, map(_pair, self._logbook.prunings(self._namespace)))
         self.refresh_calls()
-        for ended in self._logbook.ended_after(self._namespace, self._record.newest):
-            self._record.take(ended)
+        self._record.take(self._logbook.ended_after(self._namespace, self._record.newest))
 
     def refresh_calls(self) -> None:
         """Take in new calls; a tool whose failures changed has its pruned pairs opened again."""
@@ -73,12 +72,12 @@ class LiveFeedback:
         assignment = assign(episode_id, 1.0 - self._record.guided_share(), self._namespace)
         if self.guard.fallback:
             return Plan("shadow", assignment, f"guidance is stopped: {self.guard.fallback}")
-        if assignment.arm == "held_out":
-            return Plan(self.guard.mode, assignment, "held out: this episode measures how the agent does alone")
         if self.guard.mode == "shadow":
             return Plan("shadow", assignment, "shadow: decisions are logged, not shown")
         if not self._record.may_guide():
             return Plan("shadow", assignment, "guidance could cost more than the allowance: the agent goes on alone")
+        if assignment.arm == "held_out":
+            return Plan(self.guard.mode, assignment, "held out: this episode measures how the agent does alone")
         return Plan(self.guard.mode, assignment)
 
     def learn(self, knowledge: Knowledge) -> None:

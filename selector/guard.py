@@ -28,7 +28,6 @@ from selector.anytime import (
     evidence_above,
     evidence_below,
     log_evidence,
-    split_evidence,
     stream_interval,
 )
 from selector.errors import SelectorUsageError
@@ -39,7 +38,6 @@ Arm = Literal["guided", "held_out"]
 Verdict = Literal["not enough", "not inferior", "inferior"]
 
 MODES: tuple[str, ...] = get_args(Mode)
-UNLIKELY_SPLIT = math.log(1000.0)
 
 __all__ = [
     "MODES",
@@ -144,8 +142,10 @@ class Guard:
     """Mode, held-out fraction and what both arms earned; falls back to shadow, for good, once guidance is inferior.
 
     `fallback` says why it fell back (empty: it did not); only `resumed` clears it.  `margin` in [0, 1] is the loss of
-    mean reward that is still called not inferior, `confidence` in (0, 1) holds over all looks together.  `arms` and
-    `rewards` in [0, 1] are those of the episodes recorded, in the order of time.
+    mean reward that is still called not inferior, `confidence` in (0, 1) holds over all looks together.  `arms`,
+    `rewards` in [0, 1] and `propensities` in [0, 1], with which each was to be guided, are those of the episodes
+    recorded, in the order of time; an episode that could fall into one arm only counts in the sums and says nothing of
+    the difference.
     """
 
     mode: Mode = "shadow"
@@ -155,6 +155,7 @@ class Guard:
     confidence: float = 0.95
     arms: tuple[Arm, ...] = ()
     rewards: tuple[float, ...] = ()
+    propensities: tuple[float, ...] = ()
     fallback: str = ""
     guided: ArmRewards = field(init=False)
     held_out: ArmRewards = field(init=False)
@@ -163,10 +164,10 @@ class Guard:
         _require_mode(self.mode)
         _require_fraction(self.fraction)
         _require_test(self.margin, self.confidence)
-        _require_episodes(self.arms, self.rewards)
-        rewards, guided = self._arrays
-        for name, arm in (("guided", guided), ("held_out", ~guided)):
-            earned = ArmRewards(int(arm.sum()), float(rewards[arm].sum()))
+        _require_episodes(self.arms, self.rewards, self.propensities)
+        guided_N, rewards_N = np.array([arm == "guided" for arm in self.arms], np.bool_), np.array(self.rewards)
+        for name, arm_N in (("guided", guided_N), ("held_out", ~guided_N)):
+            earned = ArmRewards(int(arm_N.sum()), float(rewards_N[arm_N].sum()))
             object.__setattr__(self, name, earned)  # derived, and read at every decision
 
     @property
@@ -179,62 +180,65 @@ class Guard:
         return assign(episode_id, self.fraction, self.salt)
 
     def record(self, arm: Arm, reward: float) -> "Guard":
-        """After an episode of `arm` ended with `reward` in [0, 1]; many are taken in faster by `record_all`."""
+        """After an episode of `arm`, drawn as `fraction` says, ended with `reward` in [0, 1]."""
         return self.record_all([arm], [reward])
 
-    def record_all(self, arms: Sequence[Arm], rewards: Sequence[float]) -> "Guard":
+    def record_all(
+        self, arms: Sequence[Arm], rewards: Sequence[float], propensities: Sequence[float] | None = None
+    ) -> "Guard":
         """After these episodes, in the order of time; falls back where one of them showed guidance inferior.
 
-        Leave out all episodes begun while guidance was off, held-out ones as well: the arms are compared as they were
-        drawn.  Raises SelectorUsageError for another arm, or a reward that is not in [0, 1].
+        `propensities` in [0, 1] are the probabilities with which each was to be guided, known before it (None:
+        1 − `fraction`).  Leave out all episodes begun while guidance was off, held-out ones as well: the arms are
+        compared as they were drawn.  Raises SelectorUsageError for another arm, or a value that is not in [0, 1].
         """
-        after = replace(self, arms=(*self.arms, *arms), rewards=(*self.rewards, *map(float, rewards)))
+        drawn = [1.0 - self.fraction] * len(arms) if propensities is None else [float(p) for p in propensities]
+        after = replace(
+            self,
+            arms=(*self.arms, *arms),
+            rewards=(*self.rewards, *map(float, rewards)),
+            propensities=(*self.propensities, *drawn),
+        )
         if self.fallback:
             return after
         found = after._first_inferior(len(self.arms))
         return replace(after, fallback=found.reason) if found else after
 
     def compare(self) -> NonInferiority:
-        """How the arms compare now: by betting, or by sums alone where the arms were not drawn as `fraction` says."""
-        rewards, guided = self._arrays
-        if self._is_misdrawn(guided).any():
-            return non_inferiority(self.guided, self.held_out, margin=self.margin, confidence=self.confidence)
-        low, high = stream_interval(self._stream(rewards, guided), confidence=self.confidence)
+        """How the arms compare now."""
+        low, high = stream_interval(self._stream, confidence=self.confidence)
         return _compared(self.guided, self.held_out, low, high, margin=self.margin)
 
     def resumed(self) -> "Guard":
         """A guard that guides again and has forgotten both arms, for after a cause was found and mended."""
-        return replace(self, arms=(), rewards=(), fallback="")
+        return replace(self, arms=(), rewards=(), propensities=(), fallback="")
 
     @property
-    def _arrays(self) -> tuple[Floats, Flags]:
-        """Rewards, and whether each was guided; shape (N,) each."""
-        return np.array(self.rewards, np.float64), np.array([arm == "guided" for arm in self.arms], np.bool_)
-
-    def _is_misdrawn(self, guided_N: Flags) -> Flags:
-        """Whether the arms up to each episode are surely not drawn with `fraction`; shape (N,)."""
-        if self.fraction == 0.0:
-            return np.ones(len(guided_N), np.bool_)
-        return np.maximum.accumulate(split_evidence(~guided_N, self.fraction)) >= UNLIKELY_SPLIT
-
-    def _stream(self, rewards_N: Floats, guided_N: Flags) -> DifferenceStream:
-        return difference_stream(rewards_N, guided_N, np.full(len(rewards_N), 1.0 - self.fraction))
+    def _stream(self) -> DifferenceStream:
+        """The comparable episodes."""
+        propensities_N = np.array(self.propensities, np.float64)
+        told_N = _is_comparable(propensities_N)
+        guided_N = np.array([arm == "guided" for arm in self.arms], np.bool_)
+        return difference_stream(np.array(self.rewards, np.float64)[told_N], guided_N[told_N], propensities_N[told_N])
 
     def _first_inferior(self, start: int) -> NonInferiority | None:
         """The comparison after the first episode from `start` on that showed guidance inferior."""
-        rewards, guided = self._arrays
-        misdrawn = self._is_misdrawn(guided)
-        if misdrawn.any():
-            now = self.compare()
-            return now if now.verdict == "inferior" else None
-        stream, limit = self._stream(rewards, guided), math.log(2.0 / (1.0 - self.confidence))
-        is_worse = evidence_below(stream, 0.0) >= limit
-        if not is_worse[start:].any():
+        told_N = _is_comparable(np.array(self.propensities, np.float64))
+        first = int(told_N[:start].sum())
+        stream, limit = self._stream, math.log(2.0 / (1.0 - self.confidence))
+        is_worse = (evidence_below(stream, 0.0) >= limit)[first:]
+        if not is_worse.any():
             return None
-        is_worse &= evidence_above(stream, -self.margin) < limit
-        at = int(np.argmax(is_worse[start:])) + start + 1
-        found = replace(self, arms=self.arms[:at], rewards=self.rewards[:at]).compare()
+        is_worse &= (evidence_above(stream, -self.margin) < limit)[first:]
+        at = int(np.flatnonzero(told_N)[first + int(np.argmax(is_worse))]) + 1
+        then = replace(self, arms=self.arms[:at], rewards=self.rewards[:at], propensities=self.propensities[:at])
+        found = then.compare()
         return found if found.verdict == "inferior" else None
+
+
+def _is_comparable(propensities_N: Floats) -> Flags:
+    """Whether an episode could fall into either arm; shape (N,)."""
+    return np.asarray((propensities_N > 0.0) & (propensities_N < 1.0))
 
 
 def assign(episode_id: str, fraction: float, salt: str = "") -> Assignment:
@@ -316,14 +320,20 @@ def _require_fraction(fraction: float) -> None:
         raise SelectorUsageError(f"fraction must lie in [0, 1), got {fraction}: hold out less than all episodes")
 
 
-def _require_episodes(arms: Sequence[str], rewards: Sequence[float]) -> None:
-    if len(arms) != len(rewards):
-        raise SelectorUsageError(f"every episode needs an arm and a reward, got {len(arms)} and {len(rewards)}")
+def _require_episodes(arms: Sequence[str], rewards: Sequence[float], propensities: Sequence[float]) -> None:
+    if not len(arms) == len(rewards) == len(propensities):
+        raise SelectorUsageError(
+            f"every episode needs an arm, a reward and a propensity, got {len(arms)}, {len(rewards)} and "
+            f"{len(propensities)}"
+        )
     for arm in set(arms) - set(get_args(Arm)):
         raise SelectorUsageError(f"arm must be guided or held_out, got {arm!r}: record what assign gave")
     values = np.array(rewards, np.float64)
     for reward in values[~((values >= 0.0) & (values <= 1.0))].tolist():
         raise SelectorUsageError(f"reward must lie in [0, 1], got {reward}: combine KPIs to a reward first")
+    for propensity in propensities:
+        if not 0.0 <= propensity <= 1.0:
+            raise SelectorUsageError(f"propensity must lie in [0, 1], got {propensity}: give that of being guided")
 
 
 def _require_test(margin: float, confidence: float) -> None:

@@ -1,5 +1,6 @@
 """What guidance was worth so far: guided and unaided episodes as they ended, in all and by state cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.special import ndtr
 from selector.choice import Guidance, Normal
 from selector.guard import Arm, ArmRewards, ConservativeLedger, Guard
 from selector.records import SelectorConfig
-from trajstore.logbook import EndedEpisode
+from trajstore.logbook import EndedEpisode, EpisodeRow
 
 ENOUGH_UNAIDED = 5
 LEAST_GUIDED = 0.05
@@ -37,23 +38,32 @@ class GuidanceRecord:
         self._held_out = config.held_out
         self._is_conservative = config.allowance is not None
         self._ledger = ConservativeLedger(config.allowance or 0.0)
-        self._unaided = ArmRewards()
+        self._guided, self._unaided = ArmRewards(), ArmRewards()
         self._cells: dict[Cell, ArmRewards] = {}
 
-    def take(self, ended: EndedEpisode) -> None:
-        """Count one episode; without a reward it says nothing, in shadow only how the agent does alone."""
-        episode, self.newest = ended.episode, ended.number
-        if episode.combined is None:
-            return
-        reward = min(max(episode.combined, 0.0), 1.0)
-        arm: Arm = "guided" if episode.arm == "guided" else "held_out"
+    def take(self, ended: Sequence[EndedEpisode]) -> None:
+        """Count episodes, in their order; one without a reward says nothing, one in shadow how the agent does alone."""
+        told = [each for each in ended if each.episode.combined is not None]
+        self.newest = ended[-1].number if ended else self.newest
+        for each in told:
+            self._count(each)
+        compared = [each.episode for each in told if each.episode.mode != "shadow"]
+        if compared:
+            self.guard = self.guard.record_all(
+                [arm_of(episode) for episode in compared],
+                [reward_of(episode) for episode in compared],
+                [episode.assigned if arm_of(episode) == "guided" else 1.0 - episode.assigned for episode in compared],
+            )
+
+    def _count(self, ended: EndedEpisode) -> None:
+        episode, arm, reward = ended.episode, arm_of(ended.episode), reward_of(ended.episode)
         if arm == "guided" and episode.mode != "shadow":
-            self._ledger = self._ledger.record_guided(lower_bound(self.guard.guided), mean_reward(self._unaided))
+            self._ledger = self._ledger.record_guided(lower_bound(self._guided), mean_reward(self._unaided))
+            self._guided = self._guided.add(reward)
         else:
             self._ledger = self._ledger.record_baseline(mean_reward(self._unaided))
             self._unaided = self._unaided.add(reward)
-        if arm == "held_out" or episode.mode != "shadow":
-            self.guard = self.guard.record(arm, reward)
+        if episode.mode != "shadow":
             for cluster in ended.clusters:
                 cell = Cell(cluster, arm)
                 self._cells[cell] = self._cells.get(cell, ArmRewards()).add(reward)
@@ -84,6 +94,16 @@ class GuidanceRecord:
             return None
         guided, unaided = self._cells.get(Cell(cluster, "guided")), self._cells.get(Cell(cluster, "held_out"))
         return Guidance(_belief(self.guard.guided, guided), _belief(self.guard.held_out, unaided))
+
+
+def arm_of(episode: EpisodeRow) -> Arm:
+    """The arm in which an episode was."""
+    return "guided" if episode.arm == "guided" else "held_out"
+
+
+def reward_of(episode: EpisodeRow) -> float:
+    """What an ended episode earned, within [0, 1]; 0 where that is not known."""
+    return min(max(episode.combined or 0.0, 0.0), 1.0)
 
 
 def mean_reward(rewards: ArmRewards) -> float:

@@ -16,6 +16,7 @@ from selector.follow import Nearby, Paths, find_paths
 from selector.outcomes import Outcomes, RewardOf, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
+from selector.values import ValueConfig
 from trajstore.experience import Experience, Playback, past_step, wasted_steps
 from trajstore.order import START, OrderModel, step_token
 from trajstore.retriever import Evidence, Retriever
@@ -64,15 +65,22 @@ class Assessment:
 class Knowledge:
     """Experience, its retriever, the two order models that go with it, and what came of each step.
 
-    `reward_of` gives a trajectory's final reward in [0, 1].
+    `reward_of` gives a trajectory's final reward in [0, 1]; `values` how steps are valued, None by that reward alone.
     """
 
-    def __init__(self, experience: Experience, retriever: Retriever, *, reward_of: RewardOf = success_of) -> None:
+    def __init__(
+        self,
+        experience: Experience,
+        retriever: Retriever,
+        *,
+        reward_of: RewardOf = success_of,
+        values: ValueConfig | None = None,
+    ) -> None:
         self.experience = experience
         self.retriever = retriever
         self.tool_order = OrderModel(ORDER_DEPTH)
         self.action_order = OrderModel(1)
-        self.outcomes = Outcomes(experience, reward_of)
+        self.outcomes = Outcomes(experience, reward_of, values)
 
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""

@@ -90,7 +90,7 @@ class Memory:
             on_progress=settings.on_progress,
         )
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
-        knowledge = Knowledge(loaded.experience, loaded.retriever, reward_of=reward_of)
+        knowledge = Knowledge(loaded.experience, loaded.retriever, reward_of=reward_of, values=settings.config.values)
         knowledge.learn(loaded.trajectories, first=0)
         knowledge.outcomes.use_reports(self._reported())
         knowledge.use_clusters(self._clusters(knowledge))

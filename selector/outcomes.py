@@ -10,6 +10,7 @@ from selector.credit import Credit, credit
 from selector.follow import Records
 from selector.hierarchy import build_hierarchy, tool_families
 from selector.prune_book import PruneConfig, Verdict, judge, low_value
+from selector.values import ActionValues, ValueConfig, final_reward_run
 from trajstore.columns import Column
 from trajstore.experience import Experience
 from trajstore.schema import Trajectory
@@ -31,9 +32,13 @@ class Outcomes:
     `successes_CT` and `counts_CT` are credited successes and their weights by state cluster and tool; no trajectory
     weighs more than 1 in any cell.  `hierarchy` gives the prior of a tool, `records` how each sequence of tools ended.
     `reward_of` gives a trajectory's final reward in [0, 1].  There is one cluster of all states until `use_clusters`.
+    With `values`, a step is credited with its λ-return under values learned as the trajectories came, so that a good
+    step of a failed trajectory is not blamed wholly; without, with the final reward itself.
     """
 
-    def __init__(self, experience: Experience, reward_of: RewardOf = success_of) -> None:
+    def __init__(
+        self, experience: Experience, reward_of: RewardOf = success_of, values: ValueConfig | None = None
+    ) -> None:
         self.clusters = StateClusters(np.zeros((0, experience.dimension), np.float32), 0)
         self._experience = experience
         self._reward_of = reward_of
@@ -41,6 +46,8 @@ class Outcomes:
         self._row_clusters = Column(np.int64)
         self._immediate: dict[int, float] = {}
         self._changes: dict[str, float] = {}
+        self._value_config = values
+        self._values, self._returns = ActionValues(values), Column(np.float64)
         self._recount()
 
     def learn(self, trajectories: Iterable[Trajectory], states: NDArray[np.float32]) -> None:
@@ -48,6 +55,7 @@ class Outcomes:
         finals = (self._reward_of(trajectory) for trajectory in trajectories)
         self._finals.extend([np.nan if final is None else final for final in finals])
         self._row_clusters.extend(self.clusters.assign(states[len(self._row_clusters) : self._rows]))
+        self._value_new_rows()
         self._recount()
 
     @property
@@ -60,6 +68,8 @@ class Outcomes:
         self.clusters = clusters
         self._row_clusters = Column(np.int64)
         self._row_clusters.extend(clusters.assign(states[: self._rows]))
+        self._values, self._returns = ActionValues(self._value_config), Column(np.float64)
+        self._value_new_rows()
         self._recount()
 
     def use_reports(self, rewards: Mapping[str, float]) -> None:
@@ -99,11 +109,30 @@ class Outcomes:
         for row, reward in self._immediate.items():
             immediate[row] = reward
         left = experience.trajectory_column("end")[owners] - 1 - np.arange(rows)
-        credited = credit(finals[owners], immediate, left, experience.column("wasted")[:rows])
+        wasted = experience.column("wasted")[:rows]
+        if self._value_config is None:
+            credited = credit(finals[owners], immediate, left, wasted)
+        else:
+            credited = credit(self._returns.values, immediate, left, wasted, trace=1.0)
         if not self._changes:
             return credited
         kept = self._kept(experience.column("tool")[:rows], experience.trajectory_column("created")[owners])
         return Credit(kept * credited.successes_N, kept * credited.weights_N)
+
+    def _value_new_rows(self) -> None:
+        """Learn values from trajectories in the order in which they came, and value their steps; NaN if not judged."""
+        if self._value_config is None:
+            return
+        ends = self._experience.trajectory_column("end")[: len(self._finals)]
+        tools, states = self._experience.column("tool"), np.asarray(self._row_clusters.values, np.int64)
+        for number in range(int(np.searchsorted(ends, len(self._returns), side="right")), len(ends)):
+            rows, final = slice(len(self._returns), int(ends[number])), float(self._finals.values[number])
+            run = final_reward_run(states[rows], tools[rows].astype(np.int64), 0.0 if np.isnan(final) else final)
+            if np.isnan(final) or not len(run):
+                self._returns.extend(np.full(len(run), np.nan))
+            else:
+                self._values.learn(run)
+                self._returns.extend(np.clip(self._values.returns([run])[0], 0.0, 1.0))
 
     def _kept(self, tools: NDArray[np.integer], created: Floats) -> Floats:
         """How much of each row counts: little where its tool changed after it was stored."""

@@ -11,6 +11,7 @@ from selector.kpis import RewardSpec
 from selector.learning import HoldOut
 from selector.loops import LoopConfig
 from selector.prune_book import PruneConfig
+from selector.values import ValueConfig
 from trajstore.retriever import RetrieverConfig
 from trajstore.schema import Candidate
 
@@ -36,7 +37,8 @@ class SelectorConfig:
     episodes left unguided to measure what guidance brings: more of them while that is not known, all of them once
     guided ones are credibly worse (`confidence`).
     `allowance` in [0, 1) guides only while at most that share of the unaided reward can have been lost (None: no such
-    condition).  `reward` says what an episode is worth.
+    condition).  `reward` says what an episode is worth, `values` how its steps are credited with that (None: each with
+    all of it, less the further it is from the end; `ValueConfig()`: by SARSA(λ)).
     """
 
     retrieval: RetrieverConfig = field(default_factory=RetrieverConfig)
@@ -56,6 +58,7 @@ class SelectorConfig:
     loops: LoopConfig = field(default_factory=LoopConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     reward: RewardSpec = field(default_factory=RewardSpec)
+    values: ValueConfig | None = None
     mode: Mode = "suggest"
     held_out: float = 0.0
     margin: float = 0.05

@@ -198,13 +198,15 @@ def as_arrays(log: DecisionLog, targets: Sequence[Floats]) -> tuple[LoggedDecisi
     widest = max(len(choice.probabilities) for choice in log.choices) + 1
     target_NK = np.stack([_padded(target, widest) for target in targets])
     logging_NK = np.stack([_padded(choice.probabilities, widest) for choice in log.choices])
+    chosen_N, offered_NK = np.array([choice.place for choice in log.choices], np.int64), logging_NK > 0.0
+    offered_NK[np.arange(len(chosen_N)), chosen_N] = True  # also where its probability was too small to be computed
     numbers: dict[str, int] = {}
     episodes = [numbers.setdefault(choice.trajectory.trajectory_id, len(numbers)) for choice in log.choices]
     logged = LoggedDecisions(
         rewards_N=np.array([choice.reward for choice in log.choices]),
         propensities_N=np.array([choice.propensity for choice in log.choices]),
-        chosen_N=np.array([choice.place for choice in log.choices], np.int64),
-        offered_NK=logging_NK > 0.0,
+        chosen_N=chosen_N,
+        offered_NK=offered_NK,
         episodes_N=np.array(episodes, np.int64),
     )
     return logged, target_NK

@@ -32,7 +32,7 @@ def insert(connection: Connection, row: TrajectoryRow) -> None:
 
 
 def rewrite(connection: Connection, row: TrajectoryRow) -> None:
-    """Write a trajectory's own cells anew; its steps stay.  Where that would make it equal to another, nothing changes."""
+    """Write a trajectory's own cells anew; its steps stay.  Nothing changes where it would then equal another."""
     if known_id(connection, row) not in (None, row.id):
         return
     marks = ", ".join(f"{name} = ?" for name in TRAJECTORY_NAMES)

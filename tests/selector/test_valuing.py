@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from selector import Selector, SelectorConfig, ToolSpec
+from selector import Decision, Selector, SelectorConfig, ToolSpec
+from selector.decision_log import decision_row, probabilities
 from selector.errors import SelectorUsageError
 from selector.ope import Estimate
 from selector.prune_book import PruneConfig
@@ -175,6 +178,40 @@ def test_what_a_policy_leaves_to_the_agent_stands_in_the_last_place(world):
     assert target_NK.tolist() == [[1.0, 0.0, 0.0]]
 
 
+def test_what_was_chosen_was_offered_however_improbable_it_was(world):
+    log = read_log(world[0], "default")
+    unlikely = np.zeros(2)
+    unlikely[1 - log.choices[0].place] = 1.0
+    log = replace(log, choices=(replace(log.choices[0], probabilities=unlikely, propensity=1e-9),))
+    logged, _ = as_arrays(log, [unlikely])
+    assert logged.offered_NK.tolist() == [[True, True, False]]
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8), st.floats(0.0, 1.0))
+def test_the_probabilities_of_a_decision_come_back_from_its_row(weights, defer):
+    total = sum(weights) + defer
+    shares = tuple(weight / total for weight in weights) if total > 1e-6 else (1.0,) * (len(weights) == 1)
+    decision = Decision("d", None, "defer", 1.0, (), (), (), probabilities=shares)
+    row = decision_row(decision, "e", 0, "default", 1.0)
+    np.testing.assert_allclose(probabilities(row, len(shares)), shares, atol=2e-9)
+
+
+def test_a_decision_that_abstained_has_no_probabilities():
+    row = decision_row(Decision("d", None, "defer", 1.0, (), (), ()), "e", 0, "default", 1.0)
+    assert probabilities(row, 3).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_is_pruned_is_left_out_of_what_is_uniform(store):
+    teach(store)
+    live(Selector(store, CONFIG, seed=1, embedder=SMALL), 60)
+    log = read_log(store, "default")
+    strict = replace(CONFIG, pruning=PruneConfig(evidence=3.0, share=0.99))
+    room = Selector(store, strict, embedder=SMALL).room("default")
+    assert {row.tool for row in store.logbook.prunings("default")} == {"bad"}
+    for target in target_probabilities(log, room.engine(), "uniform"):
+        assert target.tolist() == [1.0, 0.0]
+
+
 def test_tools_have_one_number_each_and_states_one_vector_each(world):
     log = read_log(world[0], "default")
     numbers = tool_numbers(log, 4)
@@ -282,7 +319,7 @@ def test_a_reward_beyond_its_range_counts_as_the_nearest_within(taught, store, r
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_log_without_decisions_is_refused_in_one_sentence(store, policy):
     selector = Selector(store, CONFIG, embedder=SMALL)
-    with pytest.raises(SelectorUsageError, match="no decisions to value: .*; guide some episodes first") as refused:
+    with pytest.raises(SelectorUsageError, match=r"no decisions to value: .*; guide some episodes first") as refused:
         value_of(store, selector.room("default"), policy)
     assert "\n" not in str(refused.value)
 

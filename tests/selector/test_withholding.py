@@ -52,7 +52,9 @@ def end_episodes(store: TrajectoryStore, arm: str, count: int, reward: float, *,
     """Log episodes of an arm that ended with a reward."""
     for number in range(count):
         name = f"{arm}-{mode}-{reward}-{number}"
-        ended = EpisodeRow(name, "default", "", None, None, "{}", "finished", 9.0 + number, mode, arm, combined=reward)
+        ended = EpisodeRow(
+            name, "default", "", None, None, "{}", "finished", 9.0 + number, mode, arm, 0.5, combined=reward
+        )
         store.logbook.end_episode(ended)
 
 
@@ -111,11 +113,33 @@ def plans(room: Room) -> list[str]:
     return [room.plan(f"episode {number}").assignment.arm for number in range(EPISODES)]
 
 
+def is_near(count: int, share: float) -> bool:
+    """Whether a count of many episodes is within what chance allows around a share; wrong once in 500,000 times."""
+    low, high = binom.ppf([1e-6, 1.0 - 1e-6], EPISODES, share)
+    return bool(low <= count <= high)
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
-def test_the_share_of_held_out_episodes_is_near_the_fraction(store, fraction):
+def test_once_guidance_proved_better_the_share_of_held_out_episodes_is_near_the_fraction(store, fraction):
+    end_episodes(store, "guided", 100, 1.0)
+    end_episodes(store, "held_out", 100, 0.0)
     room = Selector(store, config(held_out=fraction), embedder=SMALL).room("default")
-    low, high = binom.ppf([1e-6, 1.0 - 1e-6], EPISODES, fraction)
-    assert low <= plans(room).count("held_out") <= high
+    assert is_near(plans(room).count("held_out"), fraction)
+
+
+def test_before_anything_is_known_of_either_arm_half_of_the_episodes_are_held_out(store):
+    room = Selector(store, config(held_out=0.1), embedder=SMALL).room("default")
+    assert is_near(plans(room).count("held_out"), 0.5)
+
+
+def test_the_worse_guidance_looks_the_fewer_episodes_are_guided_but_never_none(store):
+    counts = []
+    for reward in (0.9, 0.5, 0.1):
+        end_episodes(store, "guided", 1, reward)
+        end_episodes(store, "held_out", 2, 1.0 - reward)
+        counts.append(plans(Selector(store, config(held_out=0.1), embedder=SMALL).room("default")).count("guided"))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] > 0
 
 
 def test_every_process_holds_out_the_same_episodes_and_each_namespace_its_own(store):
