@@ -5,15 +5,11 @@ They are the user's word and hold even where they forbid every candidate: then t
 
 from collections.abc import Callable, Sequence
 
-from selector.errors import SelectorUsageError
+from selector.errors import RuleFailed
 from selector.situation import Situation
 from trajstore.schema import Candidate
 
 Rule = Callable[[Situation, Candidate], str]
-
-
-class RuleFailed(SelectorUsageError):
-    """A rule of the user raised an error, or did not return text."""
 
 
 def apply_rules(rules: Sequence[Rule], situation: Situation) -> dict[int, str]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from selector.rules import RuleFailed, apply_rules
+from selector.errors import RuleFailed
+from selector.rules import apply_rules
 from selector.situation import Situation
 from trajstore.schema import Candidate
 
