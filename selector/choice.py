@@ -83,10 +83,9 @@ def choose(arms: Arms, rng: np.random.Generator, *, sharpening: float = 1.0, exp
     levels, uniform = rng.random(3), int(rng.integers(len(open_places)))
     tool, path = tools.draw(rng), paths.draw(rng) if len(usable) else 0
 
-    probabilities = np.full(len(arms.allowed), 0.0)
-    probabilities[open_places] = exploration / len(open_places)
+    probabilities = np.zeros(len(arms.allowed))
     guided = (1.0 - exploration) * (1.0 - defer)
-    probabilities[open_places] += guided * (1.0 - follow) * tools.probabilities()
+    probabilities[open_places] = guided * (1.0 - follow) * tools.probabilities() + exploration / len(open_places)
     if follow > 0.0:
         np.add.at(probabilities, arms.paths.places[usable], guided * follow * paths.probabilities())
 
@@ -120,8 +119,9 @@ class _Normals:
 
 
 def _normals(posterior: BetaPosterior, places: NDArray[np.integer], sharpening: float) -> _Normals:
-    deviations = np.maximum(posterior.standard_deviation(sharpening)[places], SMALLEST_DEVIATION)
-    return _Normals(posterior.mean[places], deviations)
+    means, weights = posterior.mean[places], posterior.weight[places]
+    deviations = np.sqrt(means * (1.0 - means) / (sharpening * weights + 1.0))
+    return _Normals(means, np.maximum(deviations, SMALLEST_DEVIATION))
 
 
 def _wins(one: Normal, other: Normal, sharpening: float) -> float:

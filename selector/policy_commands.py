@@ -55,7 +55,7 @@ def value(
             f"{one.low:.3f} to {one.high:.3f}",
             f"{one.effective_sample_size:.0f}",
             f"{100 * one.unsupported_mass:.1f} %",
-            "yes" if one.is_trusted else one.reason,
+            "yes" if one.is_trusted else "no",
         ]
         for one in found.estimates
     ]
@@ -64,6 +64,8 @@ def value(
         rows,
         title=f"value of {policy} on {found.decisions:,} followed decisions ({found.skipped_words})",
     )
+    for reason in dict.fromkeys(one.reason for one in found.estimates if not one.is_trusted):
+        say(f"not trusted: {reason}")
     say(found.lift.summary)
     say(found.guard_words)
 
@@ -132,9 +134,11 @@ def pruned(*, db: DatabaseOption, namespace: NamespaceOption = None, as_json: Js
         )
         return
     print_table(
-        ["state cluster", "like", "tool", "status", "reason", "until"],
-        [[row.cluster, labels[row.cluster][:60], row.tool, row.status, row.reason, _moment(row.until)] for row in rows],
+        ["state cluster", "like", "tool", "status", "until"],
+        [[row.cluster, labels[row.cluster][:40], row.tool, row.status, _moment(row.until)] for row in rows],
     )
+    for row in rows:
+        say(f"{row.tool} in state cluster {row.cluster}: {row.reason}")
 
 
 def restore(

@@ -1,5 +1,6 @@
 """How probable a choice was, exactly: Thompson sampling from independent Gaussians, with a floor of exploration."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +16,7 @@ REACH = 5.5
 PANEL_DEVIATIONS = 8.0
 HOPELESS = 1e-9
 SMALLEST = 1e-300
+NEGLIGIBLE = 1e-9  # so improbable that the largest draw lies in a panel that may be left out
 
 
 def choice_probabilities(means: Floats, deviations: Floats, *, exploration: float = 0.0) -> Floats:
@@ -48,9 +50,11 @@ def _largest_draw(means: Floats, deviations: Floats) -> Floats:
     if len(means) == 1:
         return np.ones(1)
     edges = _panels(means, deviations)
+    largest_below = ndtr((edges[:, None] - means[None]) / deviations[None]).prod(axis=1)
+    matters = (largest_below[1:] > NEGLIGIBLE) & (largest_below[:-1] < 1.0 - NEGLIGIBLE)
+    starts, half = edges[:-1][matters, None], (edges[1:] - edges[:-1])[matters, None] / 2.0
     nodes, weights = _legendre(NODES)
-    half = np.diff(edges)[:, None] / 2.0
-    points, at_points = (edges[:-1, None] + half * (nodes[None] + 1.0)).ravel(), (half * weights[None]).ravel()
+    points, at_points = (starts + half * (nodes[None] + 1.0)).ravel(), (half * weights[None]).ravel()
     standard = (points[None] - means[:, None]) / deviations[:, None]
     below = np.maximum(ndtr(standard), SMALLEST)
     at_points *= below.prod(axis=0)
@@ -60,13 +64,15 @@ def _largest_draw(means: Floats, deviations: Floats) -> Floats:
 def _panels(means: Floats, deviations: Floats) -> Floats:
     """Edges of the panels, rising: none is wider than eight deviations of the narrowest arm that may win there."""
     tops = means + REACH * deviations
-    edges = [float(np.max(means - REACH * deviations))]
-    while edges[-1] < tops.max() - 1e-12:
+    start, last = float((means - REACH * deviations).max()), float(tops.max())
+    edges = [start]
+    while edges[-1] < last - 1e-12:
         active = tops > edges[-1] + 1e-12
         narrowest = float(deviations[active].min())
         end = float(tops[active & (deviations < 2.0 * narrowest)].max())
-        count = int(np.ceil((end - edges[-1]) / (PANEL_DEVIATIONS * narrowest)))
-        edges += np.linspace(edges[-1], end, count + 1)[1:].tolist()
+        count = math.ceil((end - edges[-1]) / (PANEL_DEVIATIONS * narrowest))
+        step = (end - edges[-1]) / count
+        edges += [edges[-1] + step * number for number in range(1, count)] + [end]
     return np.array(edges)
 
 
