@@ -194,10 +194,11 @@ def known_prior(truth: Floats, tools_T: Floats, successes_CT: Floats, counts_CT:
 
 
 def found_prior(truth: Floats, tools_T: Floats, successes_CT: Floats, counts_CT: Floats) -> BetaPosterior:
-    """Posteriors on the tools' means and the strength that `build_hierarchy` finds; shape (C·T,)."""
+    """Posteriors on the tools' means and the weights that `build_hierarchy` finds; shape (C·T,)."""
     found = build_hierarchy(successes_CT, counts_CT, np.zeros(TOOLS, np.int64))
     prior = np.tile(found.tools_T, CLUSTERS)
-    return beta_from_evidence(prior, found.strength, successes_CT.ravel(), (counts_CT - successes_CT).ravel())
+    weights = np.tile(found.weights_T, CLUSTERS)
+    return beta_from_evidence(prior, weights, successes_CT.ravel(), (counts_CT - successes_CT).ravel())
 
 
 def beta_interval(posterior: BetaPosterior, level: float) -> tuple[Floats, Floats]:

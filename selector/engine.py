@@ -102,7 +102,7 @@ class Engine:
         model's probability, less where a tool is not well or a grounded action was tried here before in this episode;
         its weight is that of the examples near in all three keys.
         """
-        related = relations(situation, assessment.candidates) if situation.is_grounded else None
+        related = relations(situation) if situation.is_grounded else None
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
         features = state_features(situation, self.config.retrieval.keys)
         logits = self.learned.model.logits(assessment.experts, features, tools, related)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.situation import CandidateSet, Situation
+from selector.situation import Situation
 from trajstore.embedding import word_hash
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
@@ -103,7 +103,7 @@ def _hashed(names: Iterable[str], values: NDArray[np.float64]) -> Sparse:
     return Sparse((hashes >> 1) % STATE_FEATURES, np.where(hashes & 1, values, -values))
 
 
-def relations(situation: Situation, candidates: CandidateSet) -> NDArray[np.float64]:
+def relations(situation: Situation) -> NDArray[np.float64]:
     """How each candidate stands to what was read and done; shape (K, len(RELATIONS)), about 0 to 1 each."""
     words, pairs = _arguments(situation.actions), _pairs(situation.actions)
     history = situation.history

@@ -111,7 +111,7 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
     """One decision as the choice model sees it."""
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
-    related = relations(situation, candidates) if situation.is_grounded else None
+    related = relations(situation) if situation.is_grounded else None
     tools = candidates.tools[candidates.tool_of]
     words, paths = state_features(situation, knowledge.retriever.config.keys), assessment.paths
     return Example(

@@ -28,7 +28,7 @@ phrases = st.lists(st.sampled_from(["open", "door", "wooden", "chest", "key", ".
 def related(situation: Situation) -> dict[str, list[float]]:
     """Each relation by name, one value a candidate."""
     experience = experience_of([], WordEmbedder("t"))
-    values = relations(situation, number_candidates(situation, experience))
+    values = relations(situation)
     assert values.shape == (len(situation.candidates), len(RELATIONS))
     return dict(zip(RELATIONS, values.T.tolist(), strict=True))
 
