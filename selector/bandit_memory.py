@@ -14,6 +14,8 @@ from selector.kernel_values import (
     Bandwidth,
     Floats,
     Numbers,
+    Posterior,
+    Report,
     Vectors,
     bandwidth_of,
     failure_alarm,
@@ -22,6 +24,7 @@ from selector.kernel_values import (
     sibling_strength,
     tool_means,
 )
+from selector.linear_values import LinearLayer, Rows
 
 FIRST_REFRESH = 60
 GROWTH = 1.5
@@ -89,29 +92,6 @@ class BanditConfig:
         require(self.most_rows >= FIRST_REFRESH, f"most_rows must be {FIRST_REFRESH} or more, got {self.most_rows}")
 
 
-@dataclass(frozen=True, slots=True)
-class Posterior:
-    """Of K tools: `means_K` in [0, 1] and `counts_K`, how many observations they rest on, the prior's included.
-
-    `suspicions_K` are 0, or 1 more than the failures since an alarm in this kind of state.
-    """
-
-    means_K: Floats
-    counts_K: Floats
-    suspicions_K: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A reported decision: its state, the tool's column, the reward and its weight in [0, 1], the mean expected."""
-
-    state_D: Vectors
-    column: int
-    reward: float
-    weight: float
-    expected: float
-
-
 @dataclass(slots=True)
 class Remembered:
     """The arrays of a memory.
@@ -157,6 +137,7 @@ class BanditMemory:
     def __init__(self, dimension: int, config: BanditConfig) -> None:
         self._config = config
         self._held = _nothing(dimension)
+        self._linear = LinearLayer(dimension)
         self._size, self._applied, self._next_refresh = 0, 0, FIRST_REFRESH
         self._strength = config.prior_strength or FIRST_STRENGTH
         self._bandwidth = Bandwidth(*config.fixed_bandwidth) if config.fixed_bandwidth else COLD_BANDWIDTH
@@ -175,10 +156,15 @@ class BanditMemory:
         held.suspicions_PT = np.pad(held.suspicions_PT, ((0, 0), (0, more)))
         held.reports_T = np.pad(held.reports_T, (0, more))
         held.is_late_T = np.pad(held.is_late_T, (0, more), constant_values=is_late)
+        self._linear.widen(more)
         self._center()
         self._mark_newcomers()
 
     def posterior(self, state_D: Vectors, columns_K: Numbers) -> Posterior:
+        """Means of K tools in a state, by the kernel and the linear layer."""
+        return self._linear.blended(self._by_kernel(state_D, columns_K), state_D, columns_K)
+
+    def _by_kernel(self, state_D: Vectors, columns_K: Numbers) -> Posterior:
         """Means of K tools in a state: (s·prior + Σ w S) / (s + Σ w N) over the prototypes."""
         held, strength = self._held, self._strength
         priors_K = held.priors_T[columns_K]
@@ -196,6 +182,8 @@ class BanditMemory:
 
     def learn(self, report: Report) -> None:
         """Add one row, and its evidence to the kind of its state; settle everything anew where that is due."""
+        foretold = float(self._by_kernel(report.state_D, np.array([report.column])).means_K[0])
+        self._linear.learn(report, foretold)
         kind, column = self._kind_of(report.state_D), report.column
         self._fade(kind, column, self._kept(kind, report))
         self._append(report, kind)
@@ -221,6 +209,8 @@ class BanditMemory:
         held.centres_PD, held.sums_PD = settled.centres_PD, settled.sums_PD
         self._recount()
         self._center()
+        self._linear.turn(held.centres_PD)
+        self._relearn()
         if self._config.prior_strength is None:
             successes_PT, counts_PT = held.evidence_2PT
             self._strength = sibling_strength(successes_PT, counts_PT, held.priors_T)
@@ -236,11 +226,13 @@ class BanditMemory:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, rows cut to those held."""
         named = {one.name: getattr(self._held, one.name) for one in fields(Remembered)}
-        return {name: value[: self._size] if name in ROWS else value for name, value in named.items()}
+        kept = {name: value[: self._size] if name in ROWS else value for name, value in named.items()}
+        return kept | self._linear.arrays()
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]], scalars: Scalars) -> None:
         """Become the memory that gave these arrays and scalars."""
         self._held = Remembered(**{one.name: arrays[one.name].copy() for one in fields(Remembered)})  # type: ignore[arg-type]
+        self._linear.restore(arrays)
         self._size, self._applied = scalars.size, scalars.applied
         self._strength, self._next_refresh = scalars.strength, scalars.next_refresh
         self._bandwidth = Bandwidth(scalars.background, scalars.match)
@@ -310,11 +302,8 @@ class BanditMemory:
         if row == len(held.rewards_N):
             for name in ROWS:
                 rows = getattr(held, name)
-                setattr(
-                    held,
-                    name,
-                    np.concatenate([rows, np.zeros_like(rows, shape=(max(row, FIRST_ROOM), *rows.shape[1:]))]),
-                )
+                more = np.zeros_like(rows, shape=(max(row, FIRST_ROOM), *rows.shape[1:]))
+                setattr(held, name, np.concatenate([rows, more]))
         held.states_ND[row], held.columns_N[row], held.kinds_N[row] = report.state_D, report.column, kind
         held.rewards_N[row], held.weights_N[row] = report.reward, report.weight
         self._size += 1
@@ -324,6 +313,12 @@ class BanditMemory:
         for name in ROWS:
             setattr(self._held, name, getattr(self._held, name)[count : self._size].copy())
         self._size -= count
+
+    def _relearn(self) -> None:
+        """The linear layer from the rows, with what is left of their weights."""
+        held, size = self._held, self._size
+        rows = Rows(held.states_ND[:size], held.columns_N[:size], held.rewards_N[:size], held.weights_N[:size])
+        self._linear.relearn(rows)
 
     def _recount(self) -> None:
         """Evidence of every prototype from the rows; alarms start anew."""

@@ -44,6 +44,30 @@ class Prototypes:
     kinds_N: Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """Of K tools: `means_K` and `counts_K`, how many observations they rest on, the prior's included.
+
+    Means of the kernel lie in [0, 1]; those of a linear model may lie outside.  `suspicions_K` are 0, or 1 more than
+    the failures since an alarm in this kind of state.
+    """
+
+    means_K: Floats
+    counts_K: Floats
+    suspicions_K: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A reported decision: its state, the tool's column, the reward and its weight in [0, 1], the mean expected."""
+
+    state_D: Vectors
+    column: int
+    reward: float
+    weight: float
+    expected: float
+
+
 def bandwidth_of(states_ND: Vectors, centres_PD: Vectors) -> Bandwidth:
     """Background: median similarity of states and prototypes at large; match: median similarity to the nearest.
 

@@ -1,6 +1,7 @@
 """The rewarded-step bandit: which tool to use in a state, learned from rewards that come late, twice or never.
 
-Kernel evidence on hierarchical priors (the C3 family, arXiv 2603.16755) with Gaussian Thompson draws (Thompson 1933),
+Kernel evidence on hierarchical priors (the C3 family, arXiv 2603.16755), averaged with a linear model of every tool as
+far as that foretells rewards better (`selector.linear_values`), with Gaussian Thompson draws (Thompson 1933),
 exact propensities (arXiv 2504.08773), a change detector for each kind of state and tool (Page 1954) and a bounded
 price for newcomers (arXiv 2602.00943).  Letters: K tools offered, D vector entries.
 """
@@ -14,14 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from selector.bandit_memory import BanditConfig, BanditMemory, Report, Scalars, require
+from selector.bandit_memory import BanditConfig, BanditMemory, Scalars, require
 from selector.errors import SelectorUsageError
-from selector.kernel_values import Floats, Numbers, Vectors, chosen_probability, newcomer_mean
+from selector.kernel_values import Floats, Numbers, Report, Vectors, chosen_probability, newcomer_mean
 
 Name = str | int
 Reported = Literal["applied", "duplicate", "unknown"]
 
-FORMAT = 1
+FORMAT = 2
 SMALLEST_PROPENSITY = 1e-9
 REMEMBERED_IDS = 65_536
 
@@ -63,7 +64,7 @@ class ToolBandit:
 
     `dimension` D of the unit state vectors; same seed, same calls, same choices.
     `choose` costs some tens of microseconds whatever was learned; `report` the same, except that it settles the
-    prototypes anew whenever the rows have grown by a third.  One thread at a time.  Of decisions that are never
+    prototypes anew whenever the rows have grown by half.  One thread at a time.  Of decisions that are never
     reported, and of ids already reported, the last 65,536 are kept.
 
     >>> bandit = ToolBandit(2, BanditConfig(), np.random.default_rng(0))

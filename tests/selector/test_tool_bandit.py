@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selector.bandit_memory import BanditConfig, BanditMemory, Report
+from selector.bandit_memory import BanditConfig, BanditMemory
 from selector.errors import SelectorUsageError
+from selector.kernel_values import Report
 from selector.propensity import choice_probabilities
 from selector.tool_bandit import ReportCounts, ToolBandit
 
