@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grpo.encoding import EncodedDecision
 from selector.situation import Situation
 from trajstore.environment import Environment, Observation, Transition
 
@@ -14,10 +15,14 @@ __all__ = ["Action", "Environment", "Observation", "Policy", "Transition"]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a policy did: the place of a candidate, and the log-probability with which it did so (natural, ≤ 0)."""
+    """What a policy did: the place of a candidate, and the log-probability with which it did so (natural, ≤ 0).
+
+    `encoded` is the situation as the policy read it, where training can use that again.
+    """
 
     place: int
     log_probability: float
+    encoded: EncodedDecision | None = None
 
 
 class Policy(Protocol):

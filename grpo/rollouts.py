@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from trajstore.schema import Candidate, Trajectory
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Panel = Literal["train", "validation", "test"]
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -36,24 +34,12 @@ class Rollouts:
     rollouts_N: Numbers
     steps_N: Numbers
     wasted_N: Flags
+    groups_R: Numbers
+    policies_R: Numbers
+    successes_R: Floats
 
     def __len__(self) -> int:
         return len(self.decisions)
-
-    @property
-    def groups_R(self) -> Numbers:
-        """Number of each trajectory's group, from 0."""
-        return _numbers([group_of(trajectory) for trajectory in self.trajectories])
-
-    @property
-    def policies_R(self) -> Numbers:
-        """Number of who made each trajectory, from 0."""
-        return _numbers([f"{each.source}\n{each.agent}" for each in self.trajectories])
-
-    @property
-    def successes_R(self) -> Floats:
-        """1 where a trajectory succeeded, 0 where not, NaN where nobody judged it."""
-        return np.array([np.nan if each.success is None else float(each.success) for each in self.trajectories])
 
 
 def encode_rollouts(
@@ -94,6 +80,9 @@ def encode_rollouts(
         np.array(owners, np.int64),
         np.array(steps, np.int64),
         np.array(wasted_steps_, np.bool_),
+        _numbers([group_of(trajectory) for trajectory in trajectories]),
+        _numbers([f"{trajectory.source}\n{trajectory.agent}" for trajectory in trajectories]),
+        np.array([np.nan if trajectory.success is None else float(trajectory.success) for trajectory in trajectories]),
     )
 
 
@@ -103,18 +92,39 @@ def group_of(trajectory: Trajectory) -> str:
     return task.group or task.task_id or task.text
 
 
-def panel_of(trajectory: Trajectory, *, validation: float = 0.15, test: float = 0.15) -> Panel:
-    """To which panel a trajectory's task belongs, by a hash of its family (else its group), the same in all runs.
+def panels_of(trajectories: Sequence[Trajectory], *, validation: float = 0.15, test: float = 0.15) -> NDArray[np.str_]:
+    """The panel of each trajectory: "train", "validation" or "test"; shape (R,).
 
-    `validation` and `test` are shares in [0, 1) of all families.
+    Whole families (groups where no family is named) go to one panel, in the order of a hash of their names, until a
+    panel holds its share in [0, 1) of all trajectories: the same in every run on the same trajectories.  Raises
+    TrainingUsageError where a panel would be empty.
 
     >>> from trajstore.schema import Task, Trajectory
-    >>> {panel_of(Trajectory(Task("t", family=f"f{n}")), validation=0.0, test=0.0) for n in range(9)}
-    {'train'}
+    >>> sorted(panels_of([Trajectory(Task("t", family=f"f{n}")) for n in range(4)], validation=0.2, test=0.2).tolist())
+    ['test', 'train', 'train', 'validation']
     """
-    name = trajectory.task.family or group_of(trajectory)
-    place = int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big") / 2.0**48
-    return "test" if place < test else "validation" if place < test + validation else "train"
+    names = np.array([trajectory.task.family or group_of(trajectory) for trajectory in trajectories])
+    found, sizes = np.unique(names, return_counts=True)
+    order = np.argsort([blake2b(name.encode(), digest_size=8).hexdigest() for name in found.tolist()])
+    before = (np.cumsum(sizes[order]) - sizes[order]) / max(len(names), 1)
+    ordered = np.where(before < test, "test", np.where(before < test + validation, "validation", "train"))
+    panels = dict(zip(found[order].tolist(), ordered.tolist(), strict=True))
+    for panel, share in (("test", test), ("validation", validation), ("train", 1.0 - test - validation)):
+        if share > 0.0 and panel not in panels.values():
+            raise TrainingUsageError(
+                f"no family is left for the {panel} panel: there are {len(found)}, and each goes to one panel; "
+                "add trajectories of other families or groups"
+            )
+    return np.array([panels[name] for name in names.tolist()])
+
+
+def training_panel(trajectories: Sequence[Trajectory]) -> tuple[Trajectory, ...]:
+    """Those of the training panel; all of them where there are too few families for panels."""
+    try:
+        panels = panels_of(trajectories)
+    except TrainingUsageError:
+        return tuple(trajectories)
+    return tuple(one for one, panel in zip(trajectories, panels.tolist(), strict=True) if panel == "train")
 
 
 def _tools_of(trajectories: Iterable[Trajectory]) -> tuple[Candidate, ...]:

@@ -107,8 +107,9 @@ class ToolPolicy:
                 f"{embedder.identity.dimension}: hand in the embedder that it was made for"
             )
         for name, sizes in shape.arrays.items():
-            if name not in weights or weights[name].shape != sizes:
-                raise TrainingUsageError(f"weights {name} must have shape {sizes}, got {np.shape(weights.get(name))}")
+            found = weights[name].shape if name in weights else None
+            if found != sizes:
+                raise TrainingUsageError(f"weights {name} must have shape {sizes}, got {found}")
         self.shape, self.version = shape, version
         self.weights = {name: np.ascontiguousarray(weights[name], np.float32) for name in shape.arrays}
         self.encoder = Encoder(embedder, descriptions)
@@ -137,10 +138,19 @@ class ToolPolicy:
         seed: int = 0,
         on_progress: "Callable[[str, int, int], None] | None" = None,
     ) -> "ToolPolicy":
-        """Clone the successes of a store: a policy that begins with what worked."""
+        """Clone what worked in a store, so that training begins with it.
+
+        Taken are the trajectories of its training panel (`grpo.rollouts.panels_of`): what training brings is measured
+        on the other two.
+        """
         from grpo.cloning import clone_store  # noqa: PLC0415 - torch is loaded only to train
 
         return clone_store(store, namespace=namespace, seed=seed, on_progress=on_progress)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it is still uniform."""
+        return not self.weights["out_J"].any()
 
     def with_weights(self, weights: Weights, *, version: int) -> "ToolPolicy":
         """The same policy after an update."""
@@ -163,23 +173,29 @@ class ToolPolicy:
 
     def log_probabilities(self, situation: Situation, *, temperature: float = 1.0) -> NDArray[np.float64]:
         """ln softmax(logits / temperature), shape (K,); raises TrainingUsageError without candidates."""
-        if not situation.candidates:
-            raise TrainingUsageError("a policy chooses among candidates, got none: offer at least one")
-        if not temperature > 0.0:
-            raise TrainingUsageError(f"temperature must be above 0, got {temperature}")
-        logits = self.logits(self.encoder.encode(situation)).astype(np.float64)
-        return np.asarray(log_softmax(logits / temperature), np.float64)
+        return self._log_probabilities(self._encode(situation), temperature)
 
     def act_with_exploration(
         self, situation: Situation, rng: np.random.Generator, *, temperature: float = 1.0
     ) -> Action:
         """Sample a candidate from softmax(logits / temperature); temperature 0 takes the most probable."""
+        encoded = self._encode(situation)
         if temperature == 0.0:
-            return Action(int(np.argmax(self.log_probabilities(situation))), 0.0)
-        log_probabilities = self.log_probabilities(situation, temperature=temperature)
+            return Action(int(np.argmax(self.logits(encoded))), 0.0, encoded)
+        log_probabilities = self._log_probabilities(encoded, temperature)
         place = int(np.searchsorted(np.exp(log_probabilities).cumsum(), rng.random()))
         place = min(place, len(log_probabilities) - 1)
-        return Action(place, float(log_probabilities[place]))
+        return Action(place, float(log_probabilities[place]), encoded)
+
+    def _encode(self, situation: Situation) -> EncodedDecision:
+        if not situation.candidates:
+            raise TrainingUsageError("a policy chooses among candidates, got none: offer at least one")
+        return self.encoder.encode(situation)
+
+    def _log_probabilities(self, encoded: EncodedDecision, temperature: float) -> NDArray[np.float64]:
+        if not temperature > 0.0:
+            raise TrainingUsageError(f"temperature must be above 0, got {temperature}")
+        return np.asarray(log_softmax(self.logits(encoded).astype(np.float64) / temperature), np.float64)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file; it is whole, or not there at all."""

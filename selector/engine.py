@@ -16,6 +16,7 @@ from selector.learning import Learned
 from selector.live import NO_FEEDBACK, Feedback
 from selector.loops import Loop, find_loop, should_defer
 from selector.posteriors import BetaPosterior
+from selector.prior_policy import PriorPolicy, pooled_logits
 from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
 from selector.repetition import likeness_of_states, tries_here
@@ -40,7 +41,8 @@ class Considered:
 class Engine:
     """Decides from what was learned and from live feedback; holds no state of its own but the random generator.
 
-    `rules` are the user's own: each returns why a candidate must not be chosen, or "".
+    `rules` are the user's own: each returns why a candidate must not be chosen, or "".  `policy`, where there is one,
+    is the prior: its opinion is pooled with that of experience (`SelectorConfig.policy_weight`).
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Engine:
         *,
         feedback: Feedback = NO_FEEDBACK,
         rules: Sequence[Rule] = (),
+        policy: PriorPolicy | None = None,
     ) -> None:
+        self._policy = policy
         self.learned = learned
         self.config = config
         self._rng = rng
@@ -106,6 +110,8 @@ class Engine:
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
         features = state_features(situation, self.config.retrieval.keys)
         logits = self.learned.model.logits(assessment.experts, features, tools, related)
+        if self._policy is not None:
+            logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)
         if situation.is_grounded:
             logits -= self.config.repeat_discount * np.log1p(tries_here(situation, likeness_T))
         log_health = self._feedback.log_health(assessment.candidates.tool_names)

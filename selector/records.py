@@ -37,8 +37,9 @@ class SelectorConfig:
     episodes left unguided to measure what guidance brings: more of them while that is not known, all of them once
     guided ones are credibly worse (`confidence`).
     `allowance` in [0, 1) guides only while at most that share of the unaided reward can have been lost (None: no such
-    condition).  `reward` says what an episode is worth, `values` how its steps are credited with that (None: each with
-    all of it, less the further it is from the end; `ValueConfig()`: by SARSA(λ)).
+    condition).  `policy_weight` in [0, 1] is how far a trained policy's opinion counts beside that of experience, where
+    the selector was given one.  `reward` says what an episode is worth, `values` how its steps are credited with that
+    (None: each with all of it, less the further it is from the end; `ValueConfig()`: by SARSA(λ)).
     """
 
     retrieval: RetrieverConfig = field(default_factory=RetrieverConfig)
@@ -61,13 +62,14 @@ class SelectorConfig:
     values: ValueConfig | None = None
     mode: Mode = "suggest"
     held_out: float = 0.0
+    policy_weight: float = 0.2
     margin: float = 0.05
     confidence: float = 0.95
     allowance: float | None = None
     record_episodes: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("exploration", "prune_share"):
+        for name in ("exploration", "prune_share", "policy_weight"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SelectorUsageError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("sharpening", "prior_strength", "decisions", "prune_evidence", "prune_deviations"):

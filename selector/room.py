@@ -15,6 +15,7 @@ from selector.knowledge import Knowledge
 from selector.kpis import combine, measured
 from selector.learning import known_tools
 from selector.memory import Memory
+from selector.prior_policy import PriorPolicy
 from selector.records import Decision, SelectorConfig
 from selector.rules import Rule
 from selector.situation import Situation
@@ -35,6 +36,7 @@ class RoomSettings:
     rng: np.random.Generator
     lock: threading.RLock
     clock: Callable[[], float]
+    policy: PriorPolicy | None = None
 
 
 class Room:
@@ -53,6 +55,12 @@ class Room:
     def known_tools(self) -> tuple[Candidate, ...]:
         """Every tool that was ever called in this namespace."""
         return known_tools(self._memory.learned.knowledge.experience)
+
+    @property
+    def _version(self) -> str:
+        """Names settings, model and prior policy."""
+        prior = self._settings.policy
+        return self._memory.version if prior is None else f"{self._memory.version} policy {prior.version}"
 
     @property
     def namespace(self) -> str:
@@ -92,13 +100,20 @@ class Room:
         """One decision of an episode; it is logged with the step that follows it."""
         with self._lock:
             decision = self.engine().decide(situation, goals)
-            decision = replace(decision, policy=self._memory.version, mode=self._config.mode)
+            decision = replace(decision, policy=self._version, mode=self._config.mode)
         return decision if plan is None else withhold(decision, plan)
 
     def engine(self) -> Engine:
         """An engine on what is known now."""
         settings = self._settings
-        return Engine(self._memory.learned, self._config, settings.rng, feedback=self.feedback, rules=settings.rules)
+        return Engine(
+            self._memory.learned,
+            self._config,
+            settings.rng,
+            feedback=self.feedback,
+            rules=settings.rules,
+            policy=settings.policy,
+        )
 
     def decide_once(self, situation: Situation) -> Decision:
         """One decision outside any episode, logged at once."""

@@ -10,6 +10,7 @@ import numpy as np
 from selector.episode import Episode
 from selector.errors import SelectorUsageError
 from selector.memory import Memory, MemorySettings
+from selector.prior_policy import PriorPolicy
 from selector.records import Decision, SelectorConfig
 from selector.room import Room, RoomSettings
 from selector.rules import Rule
@@ -29,10 +30,11 @@ class Selector:
     `seed` makes its choices repeatable.  `embedder` defaults to the one that the store's vectors were made by, else to
     the hashed one, `config` to what `trajstore tune` has found for the store.  `rules` are the user's own: functions of
     a situation and a candidate that return why it must not be chosen, or "".  What is learned is kept for each
-    namespace, and kept up with the store when an episode is opened.
+    namespace, and kept up with the store when an episode is opened.  `policy`, such as `grpo.ToolPolicy.load(path)`, is
+    the prior of its choices.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the store are optional
         self,
         store: TrajectoryStore,
         config: SelectorConfig | None = None,
@@ -40,6 +42,7 @@ class Selector:
         seed: int = 0,
         embedder: Embedder | None = None,
         rules: Sequence[Rule] = (),
+        policy: PriorPolicy | None = None,
         clock: Callable[[], float] = time.time,
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -50,7 +53,7 @@ class Selector:
         self._on_progress = on_progress
         self._rooms: dict[str, Room] = {}
         self._lock = threading.RLock()
-        self._shared = RoomSettings(self.config, tuple(rules), np.random.default_rng(seed), self._lock, clock)
+        self._shared = RoomSettings(self.config, tuple(rules), np.random.default_rng(seed), self._lock, clock, policy)
 
     def episode(
         self,

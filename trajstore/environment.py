@@ -1,7 +1,7 @@
 """What a tool-using environment looks like to the engine: a protocol and its two records."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trajstore.schema import Candidate, Outcome, Task
 
@@ -30,6 +30,7 @@ class Transition:
     success: bool | None = None
 
 
+@runtime_checkable
 class Environment(Protocol):
     """Anything that can be acted in, one episode at a time."""
 

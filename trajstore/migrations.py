@@ -7,7 +7,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 APPLICATION_ID = 0x74726A73  # "trjs": marks a SQLite file as ours
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 migrations = Migrations("trajstore")
 
@@ -23,6 +23,13 @@ def m001_trajectories_steps_vectors_decisions(db: Database) -> None:
 def m002_what_guidance_did_and_how_it_ended(db: Database) -> None:
     """What version 2 adds: modes and policies of decisions, rewards of episodes, reports, calls, prunings."""
     for statement in _VERSION_2:
+        db.execute(statement)
+
+
+@migrations()
+def m003_training_jobs(db: Database) -> None:
+    """What version 3 adds: training jobs, and the metrics that they reported."""
+    for statement in _VERSION_3:
         db.execute(statement)
 
 
@@ -123,4 +130,25 @@ _VERSION_2 = (
     )
     """,
     "INSERT INTO settings VALUES ('revisions', '0')",
+)
+
+_VERSION_3 = (
+    """
+    CREATE TABLE training_jobs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, agent_id TEXT NOT NULL, config TEXT NOT NULL,
+        training_data TEXT NOT NULL, idempotency_key TEXT UNIQUE, request_hash TEXT NOT NULL, status TEXT NOT NULL,
+        progress REAL NOT NULL, furthest REAL NOT NULL, metrics TEXT NOT NULL, best_checkpoint TEXT,
+        reason TEXT NOT NULL, is_cancelling INTEGER NOT NULL, resumes INTEGER NOT NULL, owner TEXT NOT NULL,
+        lease_until REAL NOT NULL, created_at REAL NOT NULL, started_at REAL, finished_at REAL
+    )
+    """,
+    "CREATE INDEX training_jobs_status ON training_jobs (status, seq)",
+    """
+    CREATE TABLE training_metrics (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        job_id TEXT NOT NULL REFERENCES training_jobs (id) ON DELETE CASCADE,
+        reported_at REAL NOT NULL, progress REAL NOT NULL, metrics TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX training_metrics_job ON training_metrics (job_id, seq)",
 )

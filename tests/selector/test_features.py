@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_logs import WordEmbedder, experience_of
 from tiny_worlds import at
 
 from selector.features import RELATIONS, STATE_FEATURES, relations, state_features
-from selector.situation import Situation, number_candidates
+from selector.situation import Situation
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
 from trajstore.schema import Candidate
@@ -27,7 +26,6 @@ phrases = st.lists(st.sampled_from(["open", "door", "wooden", "chest", "key", ".
 
 def related(situation: Situation) -> dict[str, list[float]]:
     """Each relation by name, one value a candidate."""
-    experience = experience_of([], WordEmbedder("t"))
     values = relations(situation)
     assert values.shape == (len(situation.candidates), len(RELATIONS))
     return dict(zip(RELATIONS, values.T.tolist(), strict=True))
