@@ -10,11 +10,12 @@ from grpo.advantages import Baseline, ScaleBy
 from grpo.errors import TrainingUsageError
 
 Loss = Literal["clipped", "gspo", "cispo", "truncated", "reinforce", "positive_only"]
+Credit = Literal["discounted", "equal_states", "near_states", "value"]
 Precision = Literal["float32", "bfloat16"]
 
 COUNTS = ("updates", "groups", "group_size", "minibatch", "epochs", "max_steps", "validate_every", "patience")
 SHARES = ("discount", "replay")
-NOT_NEGATIVE = ("kl", "entropy", "cloning", "weight_decay", "warmup")
+NOT_NEGATIVE = ("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight")
 MAY_BE_NONE = ("loss", "baseline", "kl", "cloning", "dual_clip")
 FOR_LOGS: Mapping[str, Any] = {"loss": "truncated", "baseline": "policy_adjusted", "kl": 0.1, "cloning": 0.3}
 FOR_ROLLOUTS: Mapping[str, Any] = {"loss": "clipped", "baseline": "leave_one_out", "kl": 0.0, "cloning": 0.0}
@@ -24,6 +25,7 @@ KNOWN: Mapping[str, tuple[Any, ...]] = {
     "baseline": (None, *get_args(Baseline)),
     "scale": get_args(ScaleBy),
     "precision": get_args(Precision),
+    "credit": get_args(Credit),
 }
 
 
@@ -32,8 +34,9 @@ class GRPOConfig:
     """How a policy is trained.
 
     An update takes `groups` groups (online: `group_size` rollouts each of at most `max_steps` steps), refines their
-    rewards by `baseline` and `scale` (`grpo.advantages`), credits a step with `discount` ** (steps left) of its
-    rollout's advantage, and makes `epochs` passes in minibatches of `minibatch` decisions.
+    rewards by `baseline` and `scale` (`grpo.advantages`), credits each step as `credit` says (`grpo.crediting`:
+    "discounted" by `discount` for each step left, "equal_states" and "near_states" with step groups times
+    `step_weight`, "value"), and makes `epochs` passes in minibatches of `minibatch` decisions.
 
     Four settings are None until they are `resolved`, because logs ask for others than live rollouts: `loss`
     (`grpo.losses`: "truncated", importance weights up to `cap`; live "clipped"), `baseline` ("policy_adjusted", since
@@ -55,6 +58,8 @@ class GRPOConfig:
     loss: Loss | None = None
     baseline: Baseline | None = None
     scale: ScaleBy = "none"
+    credit: Credit = "discounted"
+    step_weight: float = 1.0
     discount: float = 0.99
     epsilon_low: float = 0.2
     epsilon_high: float = 0.28

@@ -67,12 +67,12 @@ def require_settings(config: Mapping[str, Any]) -> None:
 
     >>> require_settings({"updates": 10, "device": "cpu"})
     """
+    for name, value in config.items():
+        if isinstance(value, int | float) and not 0 <= value <= LARGEST_SETTING:
+            raise TrainingUsageError(f"{name} must lie in [0, {LARGEST_SETTING}] in a request, got {str(value)[:20]}")
     GRPOConfig.from_mapping(config)
     if not DEVICE.fullmatch(str(config.get("device", "auto"))):
         raise TrainingUsageError(f"device must be auto, cpu, cuda or cuda:N, got {config['device']!r}")
-    for name, value in config.items():
-        if isinstance(value, int | float) and value > LARGEST_SETTING:
-            raise TrainingUsageError(f"{name} must be at most {LARGEST_SETTING} in a request, got {value}")
 
 
 def training_methods(jobs: JobTable, on_start: Callable[[], None]) -> Dispatcher:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from grpo.advantages import RefinedRewards, refine_rewards
 from grpo.collector import Rollout
 from grpo.config import GRPOConfig, Loss
+from grpo.crediting import Decided, credit_decisions
 from grpo.decision_table import DecisionTable
 from grpo.encoding import TextTable
 from grpo.rollouts import group_of
@@ -55,22 +56,35 @@ def live_batch(
     texts: TextTable,
     config: GRPOConfig,
     *,
+    reward_of: RewardOf = outcome_reward,
     loss: Loss = "clipped",
     device: torch.device | str = "cpu",
 ) -> TrainingBatch | None:
     """The decisions of rollouts that have a signal; None where none has, and nothing can be learned."""
-    kept = [
-        (rollout, float(advantage))
-        for rollout, advantage, tells in zip(rollouts, refined.advantages_R, refined.has_signal_R, strict=True)
-        if tells and rollout.encoded
-    ]
-    if not kept:
+    places = [at for at, one in enumerate(rollouts) if refined.has_signal_R[at] and one.encoded]
+    if not places:
         return None
-    lengths = np.array([len(rollout.encoded) for rollout, _ in kept])
-    left = np.concatenate([np.arange(length - 1, -1, -1) for length in lengths])
-    advantages = np.repeat([advantage for _, advantage in kept], lengths) * config.discount**left
-    table = DecisionTable([one for rollout, _ in kept for one in rollout.encoded], texts.vectors, device)
-    logged = np.concatenate([rollout.log_probabilities for rollout, _ in kept])
+    kept = [rollouts[at] for at in places]
+    lengths = np.array([len(rollout.encoded) for rollout in kept])
+    decisions = [one for rollout in kept for one in rollout.encoded]
+    names = np.array([group_of(rollout.trajectory) for rollout in kept])
+    decided = Decided(
+        np.repeat(np.arange(len(kept)), lengths),
+        np.array([one.state for one in decisions], np.int64),
+        texts.vectors,
+        np.unique(names, return_inverse=True)[1],
+        rewards_of([rollout.trajectory for rollout in kept], reward_of),
+    )
+    advantages = credit_decisions(
+        refined.advantages_R[places],
+        decided,
+        how=config.credit,
+        discount=config.discount,
+        step_weight=config.step_weight,
+        seed=config.seed,
+    )
+    table = DecisionTable(decisions, texts.vectors, device)
+    logged = np.concatenate([rollout.log_probabilities for rollout in kept])
 
     def put(array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -78,10 +92,10 @@ def live_batch(
     return TrainingBatch(
         table,
         put(np.arange(len(logged))),
-        put(np.concatenate([_places(rollout) for rollout, _ in kept])),
+        put(np.concatenate([_places(rollout) for rollout in kept])),
         put(logged.astype(np.float32)),
         put(advantages.astype(np.float32)),
-        put(np.repeat(np.arange(len(kept)), lengths)),
+        put(decided.rollouts_N),
         torch.zeros(len(logged), device=device),
         loss,
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from grpo.advantages import RefinedRewards, refine_rewards
 from grpo.cloning import CloningConfig, clone, success_weights
 from grpo.config import GRPOConfig, Loss
+from grpo.crediting import Decided, credit_decisions
 from grpo.decision_table import DecisionTable
 from grpo.rollouts import OnProgress, Rollouts
 from grpo.tool_network import ToolNetwork
@@ -64,16 +65,21 @@ class LoggedData:
         )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - the parts of a logged data set
     rollouts: Rollouts,
     table: DecisionTable,
+    vectors_UD: NDArray[np.float32],
     policy: ToolPolicy,
     rewards_R: Floats,
     learned_from_R: NDArray[np.bool_],
     config: GRPOConfig,
+    *,
     on_progress: OnProgress | None = None,
 ) -> LoggedData:
-    """Refine rewards (NaN: unknown), estimate who acted from what may be learned from, credit decisions."""
+    """Refine rewards (NaN: unknown), estimate who acted from what may be learned from, credit decisions.
+
+    `vectors_UD` are the rows of the text table that the decisions were encoded with.
+    """
     refined = refine_rewards(
         rewards_R,
         rollouts.groups_R,
@@ -89,7 +95,18 @@ def prepare(
         behaviour = np.where(
             is_estimated, np.maximum(chosen_log_probs(acted, table, rollouts.chosen_N), SMALLEST_LOG), behaviour
         )
-    left = _steps_left(rollouts)
+    states = np.array([decision.state for decision in rollouts.decisions], np.int64)
+    decided = Decided(
+        rollouts.rollouts_N, states, vectors_UD, rollouts.groups_R, np.where(learned_from_R, rewards_R, np.nan)
+    )
+    credited = credit_decisions(
+        advantages_R,
+        decided,
+        how=config.credit,
+        discount=config.discount,
+        step_weight=config.step_weight,
+        seed=config.seed,
+    )
     return LoggedData(
         rollouts,
         table,
@@ -97,7 +114,7 @@ def prepare(
         behaviour,
         is_estimated,
         advantages_R,
-        advantages_R[rollouts.rollouts_N] * config.discount**left,
+        credited,
         success_weights(rollouts),
     )
 
@@ -160,11 +177,3 @@ def all_log_probs(network: ToolNetwork, table: DecisionTable, *, temperature: fl
             logs = network.log_probabilities(batch, temperature).masked_fill(~batch.mask_NK, -torch.inf)
             found[first : first + len(rows), : logs.shape[1]] = logs.cpu().numpy()
     return found
-
-
-def _steps_left(rollouts: Rollouts) -> Floats:
-    """How many decisions of its trajectory follow each one."""
-    counts = np.bincount(rollouts.rollouts_N, minlength=len(rollouts.trajectories))
-    firsts = np.cumsum(counts) - counts
-    places = np.arange(len(rollouts)) - firsts[rollouts.rollouts_N]
-    return (counts[rollouts.rollouts_N] - 1 - places).astype(np.float64)

@@ -57,7 +57,16 @@ class LoggedTraining:
         if policy.is_untrained:
             cloning = CloningConfig(seed=config.seed)
             self.policy = best_clone(policy, rollouts, self._table, may_train_R, cloning, on_progress)
-        self.data = prepare(rollouts, self._table, self.policy, rewards_R, may_train_R, config, on_progress)
+        self.data = prepare(
+            rollouts,
+            self._table,
+            encoder.table.vectors,
+            self.policy,
+            rewards_R,
+            may_train_R,
+            config,
+            on_progress=on_progress,
+        )
         self.source = LoggedSource(self.data, may_train_R, rewards_R, config)
         self._validation = self._panel("validation", rewards_R)
         self._test = self._panel("test", rewards_R)

@@ -1,20 +1,29 @@
 """What a trajectory is worth to the trainer: named, weighted terms beside its raw outcome.
 
 Shaping that is no difference of potentials can change which policy is best (Ng, Harada & Russell 1999), so the raw
-outcome is kept and `grpo.term_report` says which terms order trajectories against it.
+outcome is kept and `discriminativeness` says which terms order trajectories against it.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from grpo.errors import TrainingUsageError
 from selector.kpis import RewardSpec, combine, measured
 from trajstore.schema import Trajectory
 
 TermFunction = Callable[[Trajectory], float | None]
+Floats = NDArray[np.float64]
+Verdict = Literal["helpful", "harmful", "undecided"]
+
 BUILT_IN = ("outcome", "tool_success", "verification", "length", "kpis")
+RESAMPLES = 500
+BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,130 @@ def compute_shaped_reward(trajectory: Trajectory, config: ShapingConfig | None =
     parts = {name: _part(term, value) for name, (term, value) in values.items() if value is not None}
     raw = raw_outcome(trajectory)
     return ShapedReward(raw, None if raw is None else math.fsum(parts.values()), parts)
+
+
+def shaped_total(trajectory: Trajectory, *, config: ShapingConfig) -> float | None:
+    """The sum of all terms, None where nobody judged the trajectory: what a trainer learns from."""
+    return compute_shaped_reward(trajectory, config).total
+
+
+@dataclass(frozen=True, slots=True)
+class TermRow:
+    """How one weighted part stands to the raw outcome, over N judged trajectories (a missing part counts as 0).
+
+    `auc` is the probability that the part is larger for a success than for a failure, ties half, with the ends of its
+    95 % interval; `correlation` is Pearson's.  `variance_share` is cov(part, total) / var(total), which sums to 1 over
+    the terms.  `rank_flips` is by how much the term raises the share of pairs that the total orders against the
+    outcome; below 0 it lowers it.  NaN is what is not defined: no spread, or one outcome only.
+    """
+
+    name: str
+    mean: float
+    standard_deviation: float
+    auc: float
+    auc_low: float
+    auc_high: float
+    correlation: float
+    variance_share: float
+    rank_flips: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Harmful where the AUC's interval lies below 0.5, helpful where it lies above, else undecided."""
+        if self.auc_high < 0.5:
+            return "harmful"
+        return "helpful" if self.auc_low > 0.5 else "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class TermReport:
+    """A row for each term, how many judged trajectories stand behind them, how many successes, how many unjudged.
+
+    `rank_flips` is the share of pairs of different raw outcome that the total orders the other way round.
+    """
+
+    rows: tuple[TermRow, ...]
+    judged: int
+    successes: int
+    unjudged: int
+    rank_flips: float
+
+    @property
+    def harmful(self) -> tuple[str, ...]:
+        """Names of the terms that are credibly larger for failures."""
+        return tuple(row.name for row in self.rows if row.verdict == "harmful")
+
+
+def discriminativeness(
+    shaped: Sequence[ShapedReward], *, success_from: float = 0.5, rng: np.random.Generator | None = None
+) -> TermReport:
+    """How well each term tells success (raw reward of at least `success_from`) from failure.
+
+    Intervals come from resampling trajectories (`rng`; seed 0 without).  Raises TrainingUsageError where
+    none is judged.
+    """
+    judged = [one for one in shaped if one.raw is not None]
+    if not judged:
+        raise TrainingUsageError(f"terms are judged by outcomes, got none in {len(shaped)} rewards: label some")
+    raw_N = np.array([one.raw for one in judged], np.float64)
+    names = list(dict.fromkeys(name for one in judged for name in one.parts))
+    parts = {name: np.array([one.parts.get(name, 0.0) for one in judged]) for name in names}
+    draws_SN = (rng or np.random.default_rng(0)).multinomial(len(raw_N), np.full(len(raw_N), 1 / len(raw_N)), RESAMPLES)
+    won_N = raw_N >= success_from
+    total_N = np.sum([np.zeros(len(raw_N)), *parts.values()], axis=0)
+    flips = rank_flips(total_N, raw_N)
+    rows = tuple(_row(name, part_N, total_N, raw_N, (won_N, draws_SN)) for name, part_N in parts.items())
+    return TermReport(rows, len(judged), int(won_N.sum()), len(shaped) - len(judged), flips)
+
+
+def rank_flips(values_N: Floats, raw_N: Floats) -> float:
+    """Share of the pairs of different raw outcome that `values_N` order the other way, in [0, 1]; NaN without any.
+
+    >>> rank_flips(np.array([1.0, 2.0, 0.0]), np.array([0.0, 1.0, 1.0]))
+    0.5
+    """
+    flipped = pairs = 0
+    for start in range(0, len(raw_N), BLOCK):
+        order_BN = np.sign(raw_N[start : start + BLOCK, None] - raw_N)
+        flipped += int((order_BN * np.sign(values_N[start : start + BLOCK, None] - values_N) < 0).sum())
+        pairs += int((order_BN != 0).sum())
+    return flipped / pairs if pairs else math.nan
+
+
+def weighted_aucs(values_N: Floats, won_N: NDArray[np.bool_], weights_SN: NDArray[np.int64]) -> Floats:
+    """P(value of a success > of a failure) + ½ P(equal) under each of S weightings; shape (S,), NaN for one outcome.
+
+    >>> weighted_aucs(np.array([1.0, 2.0, 2.0]), np.array([False, True, False]), np.ones((1, 3), int)).tolist()
+    [0.75]
+    """
+    order = np.argsort(values_N, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(values_N[order]) > 0))
+    wins_SN = np.add.reduceat(weights_SN[:, order] * won_N[order], starts, axis=1).astype(np.float64)
+    losses_SN = np.add.reduceat(weights_SN[:, order] * ~won_N[order], starts, axis=1).astype(np.float64)
+    below_SN = np.cumsum(losses_SN, axis=1) - losses_SN / 2.0
+    pairs_S = wins_SN.sum(axis=1) * losses_SN.sum(axis=1)
+    won_S = (wins_SN * below_SN).sum(axis=1)
+    return np.asarray(np.where(pairs_S > 0, won_S / np.maximum(pairs_S, 1.0), np.nan), np.float64)
+
+
+def _row(
+    name: str,
+    part_N: Floats,
+    total_N: Floats,
+    raw_N: Floats,
+    drawn: tuple[NDArray[np.bool_], NDArray[np.int64]],
+) -> TermRow:
+    won_N, draws_SN = drawn
+    auc = float(weighted_aucs(part_N, won_N, np.ones((1, len(part_N)), np.int64))[0])
+    aucs_S = weighted_aucs(part_N, won_N, draws_SN)
+    known_S = aucs_S[np.isfinite(aucs_S)]
+    low, high = np.quantile(known_S, [0.025, 0.975]) if len(known_S) else (math.nan, math.nan)
+    caused = rank_flips(total_N, raw_N) - rank_flips(total_N - part_N, raw_N)
+    spreads = float(part_N.std()), float(raw_N.std()), float(total_N.var())
+    covariances = [float(np.mean((part_N - part_N.mean()) * (one - one.mean()))) for one in (raw_N, total_N)]
+    correlation = covariances[0] / (spreads[0] * spreads[1]) if spreads[0] * spreads[1] > 0 else math.nan
+    share = covariances[1] / spreads[2] if spreads[2] > 0 else math.nan
+    return TermRow(name, float(part_N.mean()), spreads[0], auc, float(low), float(high), correlation, share, caused)
 
 
 def raw_outcome(trajectory: Trajectory) -> float | None:

@@ -159,4 +159,5 @@ def _numbered(first_N: Integers, second_N: Integers) -> Integers:
 
 def _totals(cells_N: Integers, returns_N: Floats) -> tuple[Floats, Floats]:
     """Size of each step's cell, and the sum of its returns; shape (N,) each."""
-    return np.bincount(cells_N).astype(np.float64)[cells_N], np.bincount(cells_N, returns_N)[cells_N]
+    sizes, sums = np.bincount(cells_N).astype(np.float64), np.bincount(cells_N, returns_N).astype(np.float64)
+    return sizes[cells_N], sums[cells_N]

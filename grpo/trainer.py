@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from grpo.live_tasks import LiveTasks
 from grpo.live_validation import LiveValidation
 from grpo.logged_validation import LoggedTraining
 from grpo.protocols import Environment
+from grpo.shaping import ShapingConfig, compute_shaped_reward, discriminativeness, shaped_total
 from grpo.tool_network import ToolNetwork
 from grpo.tool_policy import ToolPolicy
 from grpo.training_log import TrainingLog
@@ -53,8 +55,8 @@ class GRPOTrainer:
     """Trains `policy` by group refined policy optimisation.
 
     With a `store` alone its trajectories train (offline); with an `environment` and `tasks` alone live rollouts do;
-    with both, live rollouts beside a share of logged groups (`config.replay`).  `reward_of` gives a trajectory's reward
-    (None: unknown).  `folder` takes checkpoints, logs and
+    with both, live rollouts beside a share of logged groups (`config.replay`).  `shaping` says what a trajectory's
+    reward is made of (None: its outcome alone).  `folder` takes checkpoints, logs and
     the best policy; a run that finds its own checkpoint there goes on from it, on a CPU to the same bit.  `limits` are
     those of live rollouts.  `should_stop` hears (updates, metrics) after each update and ends training with what was
     reached, as Ctrl-C does.
@@ -70,7 +72,7 @@ class GRPOTrainer:
         tasks: LiveTasks | None = None,
         namespace: str = "default",
         trajectories: Sequence[Trajectory] = (),
-        reward_of: RewardOf = outcome_reward,
+        shaping: ShapingConfig | None = None,
         limits: CollectionConfig | None = None,
         folder: str | Path | None = None,
         on_progress: OnProgress | None = None,
@@ -81,7 +83,8 @@ class GRPOTrainer:
         if environment is not None and tasks is None:
             raise TrainingUsageError("an environment trains on tasks: hand in tasks=LiveTasks(train, validation)")
         self.policy, self.config = policy, config or GRPOConfig()
-        self._environment, self._tasks, self._limits, self._reward_of = environment, tasks, limits, reward_of
+        self._environment, self._tasks, self._limits, self._shaping = environment, tasks, limits, shaping
+        self._reward_of: RewardOf = outcome_reward if shaping is None else partial(shaped_total, config=shaping)
         self._trajectories = tuple(trajectories) or _stored(store, namespace)
         self._folder = None if folder is None else Path(folder)
         self._on_progress, self._should_stop = on_progress, should_stop or (lambda updates, metrics: False)
@@ -97,6 +100,13 @@ class GRPOTrainer:
             run.log.flush()
             source.close()
         return run.report(was_stopped=was_stopped)
+
+    def term_report(self) -> dict[str, object]:
+        """How well each term of the reward tells success from failure on the logged trajectories, as plain data."""
+        if self._shaping is None or not self._trajectories:
+            return {}
+        shaped = [compute_shaped_reward(trajectory, self._shaping) for trajectory in self._trajectories]
+        return {"terms": [asdict(row) | {"verdict": row.verdict} for row in discriminativeness(shaped).rows]}
 
     def _prepare(self) -> tuple[Source, Validation]:
         logged = None
@@ -182,7 +192,7 @@ class _Run:
             best,
             self._progress.updates,
             self._progress.trajectories,
-            self._validation.final(self._first, best),
+            {**self._validation.final(self._first, best), **self.trainer.term_report()},
             self._validation.monotonicity(self._progress.validations),
             "" if folder is None else str(folder / BEST),
             was_stopped,

@@ -127,7 +127,14 @@ class LiveSource:
             refined.frac_reward_zero_std,
             sum(rollout.cause == "infrastructure" for rollout in rollouts),
         )
-        batch = live_batch(rollouts, refined, policy.encoder.table, self._config, loss=self._config.loss or "clipped")
+        batch = live_batch(
+            rollouts,
+            refined,
+            policy.encoder.table,
+            self._config,
+            reward_of=self._reward_of,
+            loss=self._config.loss or "clipped",
+        )
         return Drawn((batch,) if batch else (), report)
 
     def close(self) -> None:

@@ -74,18 +74,17 @@ class ValueFunction:
         optimiser = torch.optim.Adam(
             self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        best, kept, since, epoch = float("inf"), self._copy(), 0, 0
-        for epoch in range(1, config.epochs + 1):
+        best, kept, since, epochs = float("inf"), self._copy(), 0, 0
+        while epochs < config.epochs and since < config.patience:
+            epochs += 1
             self._learn(optimiser, features[learned], targets[learned], config.batch)
             if not len(asked):
                 continue
             loss = self._loss_on(features[asked], targets[asked])
             best, kept, since = (loss, self._copy(), 0) if loss < best else (best, kept, since + 1)
-            if since >= config.patience:
-                break
         if len(asked):
             self._network.load_state_dict(kept)
-        return ValueFit(epoch, best if len(asked) else float("nan"))
+        return ValueFit(epochs, best if len(asked) else float("nan"))
 
     def predict(self, features_ND: Floats) -> Floats:
         """Values in (0, 1), shape (N,)."""
@@ -112,7 +111,7 @@ class ValueFunction:
         return made
 
     def _learn(self, optimiser: torch.optim.Adam, features: torch.Tensor, targets: torch.Tensor, batch: int) -> None:
-        for rows in torch.randperm(len(features), generator=self._generator).split(batch):
+        for rows in torch.split(torch.randperm(len(features), generator=self._generator), batch):
             optimiser.zero_grad()
             self._loss(features[rows], targets[rows]).backward()  # type: ignore[no-untyped-call]  # torch ships none
             optimiser.step()
