@@ -44,6 +44,7 @@ class CloningConfig:
 
 
 FAILED_SHARES = (0.0, 0.3, 1.0)
+LEAST_STEPS = 8  # a pass over a small log must still move the weights
 
 
 def best_clone(
@@ -155,7 +156,7 @@ class _Cloning:
         return self._policy.with_weights(best, version=self._policy.version)
 
     def _pass(self, rows: NDArray[np.int64]) -> None:
-        for batch in np.array_split(rows, max(1, len(rows) // self._config.batch)):
+        for batch in np.array_split(rows, min(max(LEAST_STEPS, len(rows) // self._config.batch), len(rows))):
             loss = self._loss(torch.from_numpy(batch).to(self._table.device))
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

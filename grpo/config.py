@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from grpo.advantages import Baseline, ScaleBy
 from grpo.errors import TrainingUsageError
@@ -13,13 +13,32 @@ Loss = Literal["clipped", "gspo", "cispo", "truncated", "reinforce", "positive_o
 Credit = Literal["discounted", "equal_states", "near_states", "value"]
 Precision = Literal["float32", "bfloat16"]
 
+T = TypeVar("T")
+
 COUNTS = ("updates", "groups", "group_size", "minibatch", "epochs", "max_steps", "validate_every", "patience")
 SHARES = ("discount", "replay")
 NOT_NEGATIVE = ("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight")
-MAY_BE_NONE = ("loss", "baseline", "kl", "cloning", "dual_clip")
-FOR_LOGS: Mapping[str, Any] = {"loss": "truncated", "baseline": "policy_adjusted", "kl": 0.1, "cloning": 0.3}
-FOR_ROLLOUTS: Mapping[str, Any] = {"loss": "clipped", "baseline": "leave_one_out", "kl": 0.0, "cloning": 0.0}
+MAY_BE_NONE = ("loss", "baseline", "kl", "cloning", "dual_clip", "minibatch", "epochs", "learning_rate")
+FOR_LOGS: Mapping[str, Any] = {
+    "loss": "truncated",
+    "baseline": "policy_adjusted",
+    "kl": 0.1,
+    "cloning": 0.3,
+    "minibatch": 1024,
+    "epochs": 1,
+    "learning_rate": 1e-3,
+}
+FOR_ROLLOUTS: Mapping[str, Any] = {
+    "loss": "clipped",
+    "baseline": "leave_one_out",
+    "kl": 0.0,
+    "cloning": 0.0,
+    "minibatch": 256,
+    "epochs": 4,
+    "learning_rate": 3e-3,
+}
 POSITIVE = ("learning_rate", "clip_norm", "cap", "temperature")
+KINDS: Mapping[str, type] = {"loss": str, "baseline": str, "minibatch": int, "epochs": int}
 KNOWN: Mapping[str, tuple[Any, ...]] = {
     "loss": (None, *get_args(Loss)),
     "baseline": (None, *get_args(Baseline)),
@@ -38,7 +57,8 @@ class GRPOConfig:
     "discounted" by `discount` for each step left, "equal_states" and "near_states" with step groups times
     `step_weight`, "value"), and makes `epochs` passes in minibatches of `minibatch` decisions.
 
-    Four settings are None until they are `resolved`, because logs ask for others than live rollouts: `loss`
+    Seven settings are None until they are `resolved`, because logs ask for others than live rollouts: `learning_rate`
+    (0.001; live 0.003), `epochs` and `minibatch` (1 and 1024; live 4 and 256), `loss`
     (`grpo.losses`: "truncated", importance weights up to `cap`; live "clipped"), `baseline` ("policy_adjusted", since
     logs mix agents of unlike skill; live "leave_one_out"), `kl`, the weight of KL(π ‖ the first policy) (0.1; live 0),
     and `cloning`, that of the log-likelihood of what successful trajectories did (0.3; live 0).  `epsilon_low`,
@@ -52,8 +72,8 @@ class GRPOConfig:
     updates: int = 200
     groups: int = 32
     group_size: int = 8
-    minibatch: int = 1024
-    epochs: int = 1
+    minibatch: int | None = None
+    epochs: int | None = None
     max_steps: int = 50
     loss: Loss | None = None
     baseline: Baseline | None = None
@@ -70,7 +90,7 @@ class GRPOConfig:
     cloning: float | None = None
     replay: float = 0.0
     temperature: float = 1.0
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     warmup: int = 5
@@ -134,11 +154,18 @@ class GRPOConfig:
                 raise TrainingUsageError(f"{name} must {rule}, got {value}")
 
 
+def settled(value: T | None) -> T:
+    """A setting of a resolved config; raises TrainingUsageError where it is None still."""
+    if value is None:
+        raise TrainingUsageError("a setting is None: ask GRPOConfig.resolved for one that is not")
+    return value
+
+
 def _fits(value: object, usual: object, name: str) -> bool:
     if isinstance(value, bool):
         return False
     if name in MAY_BE_NONE:
-        return value is None or isinstance(value, str if name in ("loss", "baseline") else (int, float))
+        return value is None or isinstance(value, KINDS.get(name, (int, float)))
     return isinstance(value, (int, float) if isinstance(usual, float) else type(usual))
 
 

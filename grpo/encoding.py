@@ -105,12 +105,12 @@ class Encoder:
         self, embedder: Embedder, descriptions: Mapping[str, str] | None = None, *, most_texts: int | None = LIVE_TEXTS
     ) -> None:
         self.embedder, self.descriptions = embedder, dict(descriptions or {})
-        self._most_texts = most_texts
+        self.most_texts = most_texts
         self.table = TextTable(embedder)
 
     def encode(self, situation: Situation) -> EncodedDecision:
         """One decision as rows and numbers."""
-        if self._most_texts is not None and len(self.table) > self._most_texts:
+        if self.most_texts is not None and len(self.table) > self.most_texts:
             self.table = TextTable(self.embedder)
         words, recent = state_features(situation), [step.tool for step in situation.history[-RECENT_TOOLS:]]
         texts = [render_goal(situation.task), situation.state_text, " ".join(recent)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from grpo.advantages import RefinedRewards, refine_rewards
 from grpo.collector import Rollout
-from grpo.config import GRPOConfig, Loss
+from grpo.config import GRPOConfig, Loss, settled
 from grpo.crediting import Decided, credit_decisions
 from grpo.decision_table import DecisionTable
 from grpo.encoding import TextTable
@@ -43,7 +43,7 @@ def refine_rollouts(rollouts: Sequence[Rollout], config: GRPOConfig, reward_of: 
     return refine_rewards(
         rewards_of([rollout.trajectory for rollout in rollouts], reward_of),
         np.array([group_of(rollout.trajectory) for rollout in rollouts]),
-        baseline=config.baseline or "leave_one_out",
+        baseline=settled(config.resolved(is_logged=False).baseline),
         scale=config.scale,
         policies_R=np.array([rollout.policy_version for rollout in rollouts]),
         infrastructure_failed_R=np.array([rollout.cause == "infrastructure" for rollout in rollouts]),

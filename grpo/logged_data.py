@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from grpo.advantages import RefinedRewards, refine_rewards
 from grpo.cloning import CloningConfig, clone, success_weights
-from grpo.config import GRPOConfig, Loss
+from grpo.config import GRPOConfig, Loss, settled
 from grpo.crediting import Decided, credit_decisions
 from grpo.decision_table import DecisionTable
 from grpo.rollouts import OnProgress, Rollouts
@@ -83,7 +83,7 @@ def prepare(  # noqa: PLR0913 - the parts of a logged data set
     refined = refine_rewards(
         rewards_R,
         rollouts.groups_R,
-        baseline=config.baseline or "policy_adjusted",
+        baseline=settled(config.baseline),
         scale=config.scale,
         policies_R=rollouts.policies_R,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
 from grpo.encoding import STANDINGS, TOOL_ROWS, EncodedDecision, Encoder
 from grpo.errors import CheckpointDamaged, TrainingUsageError
@@ -223,6 +223,7 @@ class ToolPolicy:
             header = json.loads(texts["policy"])
             made_by = header["embedder"]
             shape = PolicyShape(int(made_by["dimension"]), int(header["hidden"]), int(header["joint"]))
+            version, descriptions = int(header["version"]), dict[str, str](header.get("descriptions", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointDamaged(f"{path} is no tool policy: its header does not read as one ({error!r})") from error
         if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
@@ -233,8 +234,9 @@ class ToolPolicy:
                 f"{path} was trained with embedder {made_by['fingerprint']}, got {embedder.identity.fingerprint}: "
                 "hand in the same embedder"
             )
-        descriptions = {str(name): str(text) for name, text in header.get("descriptions", {}).items()}
-        return cls(shape, weights, embedder, version=int(header["version"]), descriptions=descriptions)
+        if {name: array.shape for name, array in weights.items()} != shape.arrays:
+            raise CheckpointDamaged(f"{path} does not hold the weights of the policy that it describes: train it anew")
+        return cls(shape, weights, embedder, version=version, descriptions=descriptions)
 
 
 class _CandidateKeys:
@@ -266,7 +268,7 @@ class _CandidateKeys:
 
 
 def _silu(x: Floats) -> Floats:
-    return np.asarray(x / (1.0 + np.exp(-x)), np.float32)
+    return np.asarray(x * expit(x), np.float32)
 
 
 def _standardised(x: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grpo.collector import CollectionConfig, OnRollout, TrajectoryCollector
-from grpo.config import GRPOConfig
+from grpo.config import GRPOConfig, settled
 from grpo.live_data import RewardOf, live_batch, refine_rollouts, rewards_of
 from grpo.logged_data import LoggedData
 from grpo.protocols import Environment
@@ -59,7 +59,8 @@ class LoggedSource:
     def __init__(
         self, data: LoggedData, may_use_R: NDArray[np.bool_], rewards_R: NDArray[np.float64], config: GRPOConfig
     ) -> None:
-        self._data, self._may_use_R, self._rewards_R, self._config = data, may_use_R, rewards_R, config
+        self._data, self._may_use_R, self._rewards_R = data, may_use_R, rewards_R
+        self._config = config.resolved(is_logged=True)
         self._groups_R = data.rollouts.groups_R
         signal = may_use_R & (data.advantages_R != 0.0)
         self._groups = np.unique(self._groups_R[signal])
@@ -84,7 +85,7 @@ class LoggedSource:
         )
         if not len(rollouts):
             return Drawn((), report)
-        return Drawn((self._data.batch(rollouts, self._config.loss or "truncated"),), report)
+        return Drawn((self._data.batch(rollouts, settled(self._config.loss)),), report)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -133,7 +134,7 @@ class LiveSource:
             policy.encoder.table,
             self._config,
             reward_of=self._reward_of,
-            loss=self._config.loss or "clipped",
+            loss=settled(self._config.loss),
         )
         return Drawn((batch,) if batch else (), report)
 

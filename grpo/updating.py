@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grpo.aggregation import BatchCounts, aggregate, count_batch
-from grpo.config import GRPOConfig, Loss
+from grpo.config import GRPOConfig, Loss, settled
 from grpo.corrections import clip_fractions, effective_sample_size, log_ratios, rollout_sums
 from grpo.decision_table import DecisionBatch, DecisionTable
 from grpo.divergences import categorical_kl, entropy
@@ -84,7 +84,7 @@ class Updater:
     def __init__(self, network: ToolNetwork, config: GRPOConfig, *, reference: ToolNetwork | None = None) -> None:
         self.network, self._config, self._reference = network, config.resolved(is_logged=False), reference
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(), lr=settled(self._config.learning_rate), weight_decay=config.weight_decay
         )
 
     def update(self, batches: Sequence[TrainingBatch], number: int) -> UpdateReport:
@@ -94,7 +94,7 @@ class Updater:
         parameters are then those of the minibatch before.
         """
         counts = [count_batch(torch.ones_like(batch.rollouts_N), batch.rollouts_N) for batch in batches]
-        rate = self._config.learning_rate * min(1.0, (number + 1) / max(self._config.warmup, 1))
+        rate = settled(self._config.learning_rate) * min(1.0, (number + 1) / max(self._config.warmup, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         steps = [self._step(parts, counts, number) for parts in self._minibatches(batches, number)]
@@ -102,8 +102,8 @@ class Updater:
 
     def _minibatches(self, batches: Sequence[TrainingBatch], number: int) -> Iterator[list[TrainingBatch]]:
         rng = np.random.default_rng([self._config.seed, number, 1])
-        pieces = math.ceil(sum(map(len, batches)) / self._config.minibatch)
-        for _ in range(self._config.epochs):
+        pieces = math.ceil(sum(map(len, batches)) / settled(self._config.minibatch))
+        for _ in range(settled(self._config.epochs)):
             cut = [np.array_split(rng.permutation(len(batch)), pieces) for batch in batches]
             for places in zip(*cut, strict=True):
                 yield [
@@ -132,7 +132,7 @@ class Updater:
         loss = aggregate(each_N, mask_N, "rollout_mean", rollouts_N=batch.rollouts_N, batch=counts) / share
         imitated = (batch.imitate_N * log_probs_N).sum() / batch.imitate_N.sum().clamp(min=1.0)
         from_first = self._from_reference(log_probs_NK, decisions)
-        loss = loss - config.entropy * entropies - (config.cloning or 0.0) * imitated + (config.kl or 0.0) * from_first
+        loss = loss - config.entropy * entropies - settled(config.cloning) * imitated + settled(config.kl) * from_first
         return _Look(loss, log_probs_N.detach(), entropies.detach(), from_first.detach())
 
     def _from_reference(self, log_probs_NK: Tensor, decisions: DecisionBatch) -> Tensor:

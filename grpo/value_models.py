@@ -63,7 +63,10 @@ class StackedValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Networks:
-    """E networks of one hidden layer side by side: tanh(x W + b) V + c, shapes (E, D, H), (E, 1, H), (E, H, K), …"""
+    """E networks of one hidden layer side by side: tanh(x W + b) V + c.
+
+    `parameters` are W (E, D, H), b (E, 1, H), V (E, H, K) and c (E, 1, K).
+    """
 
     parameters: tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -91,7 +94,7 @@ def fit_values(
     rewards_N: Floats,
     groups_N: Integers,
     rng: np.random.Generator,
-    settings: ValueSettings = ValueSettings(),  # noqa: B008 - frozen
+    settings: ValueSettings = ValueSettings(),
 ) -> StackedValues:
     """Fit both models and their mixture on decisions of known reward in [0, 1].
 
@@ -117,11 +120,14 @@ def fit_values(
     )
 
 
-def fit_logistic(states_ND: Floats, chosen_N: Integers, rewards_N: Floats, strength: float) -> Floats:
+def fit_logistic(
+    states_ND: Floats, chosen_N: Integers, rewards_N: Floats, strength: float, *, tools: int | None = None
+) -> Floats:
     """Coefficients of a logistic regression a tool, each drawn to the overall mean by a ridge; shape (K, D + 1).
 
     Maximises Σ r ln σ(z) + (1 − r) ln(1 − σ(z)) − λ/2 ‖b‖² with z = m + b · (x, 1), m the log-odds of all rewards and
-    λ = `strength` > 0, by Newton's method; m is part of the constant that is handed back.
+    λ = `strength` > 0, by Newton's method; m is part of the constant that is handed back.  `tools` is K (None:
+    the highest that was chosen, and those below it); of a tool that was never chosen the mean is all that is known.
 
     >>> fit_logistic(np.zeros((4, 1)), np.array([0, 0, 1, 1]), np.array([1.0, 0.0, 1.0, 0.0]), 1.0).round(6).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
@@ -129,7 +135,7 @@ def fit_logistic(states_ND: Floats, chosen_N: Integers, rewards_N: Floats, stren
     features_ND = with_constant(states_ND)
     middle = float(np.log((rewards_N.sum() + 0.5) / ((1.0 - rewards_N).sum() + 0.5)))
     rows = []
-    for tool in range(int(chosen_N.max()) + 1):
+    for tool in range(int(chosen_N.max()) + 1 if tools is None else tools):
         own_N = chosen_N == tool
         rows.append(_ridge_logistic(features_ND[own_N], rewards_N[own_N], middle, strength))
     return np.stack(rows)
@@ -172,15 +178,17 @@ def _linear_held_out(decisions: _Decisions, strength: float) -> Floats:
         held_N = decisions.folds_N == fold
         seen_N = ~held_N
         fitted_KD = fit_logistic(
-            decisions.states_ND[seen_N], decisions.chosen_N[seen_N], decisions.rewards_N[seen_N], strength
+            decisions.states_ND[seen_N],
+            decisions.chosen_N[seen_N],
+            decisions.rewards_N[seen_N],
+            strength,
+            tools=decisions.tools,
         )
-        logits_NK[held_N, : len(fitted_KD)] = with_constant(decisions.states_ND[held_N]) @ fitted_KD.T
+        logits_NK[held_N] = with_constant(decisions.states_ND[held_N]) @ fitted_KD.T
     return logits_NK
 
 
-def _fit_networks(
-    decisions: _Decisions, settings: ValueSettings, rng: np.random.Generator
-) -> tuple[Networks, Floats]:
+def _fit_networks(decisions: _Decisions, settings: ValueSettings, rng: np.random.Generator) -> tuple[Networks, Floats]:
     """The ensemble, and the logits of every decision by the networks that did not see its fold, shape (N, K)."""
     folds_E = torch.arange(settings.folds * settings.repeats) % settings.folds
     held_EN = torch.from_numpy(decisions.folds_N) == folds_E[:, None]
@@ -205,13 +213,14 @@ def _stopped_early(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Each network's parameters at the step where it foretold its own fold best."""
     optimizer = torch.optim.Adam(parameters, settings.learning_rate)
-    states_ND = torch.from_numpy(np.asarray(decisions.states_ND, np.float32))
+    different_UD, of_N = np.unique(decisions.states_ND, axis=0, return_inverse=True)  # a group's first states are one
+    states_UD, rows_N = torch.from_numpy(np.asarray(different_UD, np.float32)), torch.from_numpy(of_N.reshape(-1))
     rewards_EN = torch.from_numpy(np.asarray(decisions.rewards_N, np.float32)).expand(len(held_EN), -1)
-    chosen_EN1 = torch.from_numpy(decisions.chosen_N).expand(len(held_EN), -1)[:, :, None]
+    chosen_N = torch.from_numpy(decisions.chosen_N)
     best = [each.detach().clone() for each in parameters]
     least_E = torch.full((len(held_EN),), torch.inf)
     for _ in range(settings.steps):
-        logits_EN = _forward(parameters, states_ND).gather(2, chosen_EN1)[:, :, 0]
+        logits_EN = _forward(parameters, states_UD)[:, rows_N, chosen_N]
         losses_EN = functional.binary_cross_entropy_with_logits(logits_EN, rewards_EN, reduction="none")
         judged_E = _mean_where(losses_EN.detach(), held_EN)
         better_E = judged_E < least_E
