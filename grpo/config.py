@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 COUNTS = ("updates", "groups", "group_size", "minibatch", "epochs", "max_steps", "validate_every", "patience")
 SHARES = ("discount", "replay")
-NOT_NEGATIVE = ("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight")
+NOT_NEGATIVE = (
+    *("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight"),
+    *("epsilon_low", "epsilon_high", "seed"),
+)
 MAY_BE_NONE = ("loss", "baseline", "kl", "cloning", "dual_clip", "minibatch", "epochs", "learning_rate")
 FOR_LOGS: Mapping[str, Any] = {
     "loss": "truncated",

@@ -1,6 +1,7 @@
 """`AgentEvaluator`: how a policy does in an environment, on a panel of tasks that is always the same."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -85,7 +86,8 @@ class AgentEvaluator:
 
     def _rollouts(self, policy: Policy) -> tuple[Rollout, ...]:
         collector = TrajectoryCollector(self._environment, policy, self._limits, on_rollout=self._on_rollout)
-        return collector.collect(self._tasks, number=PANEL_DRAWS)
+        with closing(collector):
+            return collector.collect(self._tasks, number=PANEL_DRAWS)
 
     def _scores(self, rollouts: Sequence[Rollout]) -> AgentScores:
         def mean(value: Callable[[Rollout], float]) -> Interval:

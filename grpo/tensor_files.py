@@ -28,7 +28,7 @@ def write_whole(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -37,10 +37,11 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> TrainingFailed:
+def cannot_write(path: Path, error: OSError) -> TrainingFailed:
+    """What to raise where a file cannot be written."""
     return TrainingFailed(f"cannot write {path}: {error.strerror}; free some space or name another folder")
 
 

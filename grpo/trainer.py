@@ -132,7 +132,9 @@ class GRPOTrainer:
             temperature=self.config.temperature,
             seed=self.config.seed,
         )
-        live = LiveSource(self._environment, self._tasks.train, self.config, self._reward_of, limits=limits)
+        live = LiveSource(
+            self._environment, self._tasks.train, self.config, self._reward_of, limits=limits, device=self._device
+        )
         watching = LiveValidation(self._environment, self._tasks, limits)
         return (live if logged is None else MixedSource(live, logged.source, self.config)), watching
 

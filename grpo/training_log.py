@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo.tensor_files import write_whole
+from grpo.tensor_files import cannot_write, write_whole
 
 FILE = "metrics.jsonl"
 
@@ -23,8 +23,8 @@ class TrainingLog:
         """Forget lines of updates after the one that a run resumes from."""
         if self._folder is None or not (self._folder / FILE).is_file():
             return
-        lines = (self._folder / FILE).read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line and json.loads(line)["update"] <= updates]
+        lines = (self._folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if _update_of(line) <= updates]
         write_whole(self._folder / FILE, "".join(f"{line}\n" for line in kept).encode())
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
@@ -36,13 +36,24 @@ class TrainingLog:
                 self._board.add_scalar(name, value, update)
 
     def flush(self) -> None:
-        """Put what was noted on disk."""
-        if self._folder is not None and self._lines:
-            with (self._folder / FILE).open("a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in self._lines))
-        self._lines = []
+        """Put what was noted on disk; raises TrainingFailed where that cannot be done."""
+        lines, self._lines = self._lines, []
+        if self._folder is not None and lines:
+            try:
+                with (self._folder / FILE).open("a", encoding="utf-8") as file:
+                    file.write("".join(f"{line}\n" for line in lines))
+            except OSError as error:
+                raise cannot_write(self._folder / FILE, error) from error
         if self._board is not None:
             self._board.flush()
+
+
+def _update_of(line: str) -> float:
+    """The update that a line is about; ∞ where the line was cut short."""
+    try:
+        return float(json.loads(line)["update"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _tensorboard(folder: Path) -> Any:  # Any: an optional, untyped package

@@ -1,10 +1,12 @@
 """Where an update's batch comes from: the store's logs, live rollouts, or both."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from grpo.collector import CollectionConfig, OnRollout, TrajectoryCollector
@@ -94,7 +96,7 @@ class LoggedSource:
 class LiveSource:
     """Rollouts of the present policy on tasks drawn anew for each update."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it runs and who watches are optional
         self,
         environment: Environment | Callable[[], Environment],
         tasks: Sequence[Task],
@@ -103,10 +105,11 @@ class LiveSource:
         *,
         limits: CollectionConfig | None = None,
         on_rollout: OnRollout | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self._environment, self._tasks, self._reward_of = environment, tuple(tasks), reward_of
         self._config = config.resolved(is_logged=False)
-        self._limits, self._on_rollout = limits or CollectionConfig(), on_rollout
+        self._limits, self._on_rollout, self._device = limits or CollectionConfig(), on_rollout, device
 
     def draw(self, policy: ToolPolicy, number: int) -> Drawn:
         """See `Source.draw`."""
@@ -116,8 +119,10 @@ class LiveSource:
         """Rollouts of so many tasks."""
         rng = np.random.default_rng([self._config.seed, number, 3])
         places = rng.choice(len(self._tasks), min(groups, len(self._tasks)), replace=False)
+        policy.encoder.most_texts = None  # what was read is trained on, so none of it may be forgotten
         collector = TrajectoryCollector(self._environment, policy, self._limits, on_rollout=self._on_rollout)
-        rollouts = collector.collect([self._tasks[place] for place in places], number=number)
+        with closing(collector):
+            rollouts = collector.collect([self._tasks[place] for place in places], number=number)
         refined = refine_rollouts(rollouts, self._config, self._reward_of)
         trajectories = [rollout.trajectory for rollout in rollouts]
         report = SourceReport(
@@ -135,6 +140,7 @@ class LiveSource:
             self._config,
             reward_of=self._reward_of,
             loss=settled(self._config.loss),
+            device=self._device,
         )
         return Drawn((batch,) if batch else (), report)
 
