@@ -19,6 +19,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 FORMAT_VERSION = 1
 FILE = "checkpoint.safetensors"
+OPTIMIZER = ("step", "exp_avg", "exp_avg_sq")
 MAY_CHANGE = ("updates", "patience", "device")
 
 
@@ -75,12 +76,16 @@ def load_checkpoint(folder: Path, updater: Updater, config: GRPOConfig, fingerpr
     arrays, texts = load_tensors(folder / FILE)
     try:
         header = json.loads(texts["checkpoint"])
+        if header["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format {header['format_version']}, not {FORMAT_VERSION}")
         progress = Progress(**header["progress"] | {"validations": tuple(header["progress"]["validations"])})
         _require_same(header, config, fingerprint, folder)
         _restore(updater, arrays)
-    except (KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+        best = {name: arrays[f"best.{name}"] for name, _ in updater.network.named_parameters()}
+    except TrainingUsageError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointDamaged(f"{folder / FILE} does not read as a checkpoint ({error!r}): remove it") from error
-    best = {name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")}
     return Resumed(progress, best)
 
 
@@ -99,11 +104,8 @@ def _restore(updater: Updater, arrays: Mapping[str, NDArray[Any]]) -> None:
     with torch.no_grad():
         for name, value in updater.network.named_parameters():
             value.copy_(torch.from_numpy(arrays[f"network.{name}"]))
-            state = {
-                key: torch.from_numpy(arrays[f"optimizer.{key}.{name}"].copy())
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"optimizer.{key}.{name}" in arrays
-            }
+            names = [key for key in OPTIMIZER if f"optimizer.{key}.{name}" in arrays]
+            state = {key: torch.from_numpy(arrays[f"optimizer.{key}.{name}"].copy()) for key in OPTIMIZER if names}
             if state:
                 moved = {key: tensor if key == "step" else tensor.to(value.device) for key, tensor in state.items()}
                 updater.optimizer.state[value] = moved

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from grpo.decision_table import DecisionTable
 from grpo.encoding import Encoder
 from grpo.errors import TrainingUsageError
-from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, group_of, training_panel
+from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, group_of, sample_groups, training_panel
 from grpo.tool_network import ToolNetwork
 from grpo.tool_policy import ToolPolicy
 from trajstore.experience import imitation_weight
@@ -43,6 +43,7 @@ class CloningConfig:
             raise TrainingUsageError(f"held_out must lie in (0, 1), got {self.held_out}")
 
 
+MOST_DECISIONS = 20_000
 FAILED_SHARES = (0.0, 0.3, 1.0)
 LEAST_STEPS = 8  # a pass over a small log must still move the weights
 
@@ -96,6 +97,7 @@ def clone_store(
         raise TrainingUsageError(f"nothing to clone in namespace {namespace!r}: it holds no successful trajectory")
     policy = ToolPolicy.untrained(stored_embedder(store), seed=seed)
     encoder = Encoder(policy.encoder.embedder, most_texts=None)
+    trajectories = sample_groups(trajectories, MOST_DECISIONS)
     rollouts = encode_rollouts(trajectories, encoder, seed=seed, on_progress=on_progress)
     table = DecisionTable(rollouts.decisions, encoder.table.vectors)
     return best_clone(

@@ -109,7 +109,7 @@ class TrajectoryCollector:
     ) -> None:
         self._make: Callable[[], Environment] | None = None
         self._free: list[_Seat] = []
-        if isinstance(environment, Environment):
+        if isinstance(environment, Environment) and not isinstance(environment, type):
             self._free.append(_Seat(environment))
         else:
             self._make = environment

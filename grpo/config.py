@@ -15,7 +15,17 @@ Precision = Literal["float32", "bfloat16"]
 
 T = TypeVar("T")
 
-COUNTS = ("updates", "groups", "group_size", "minibatch", "epochs", "max_steps", "validate_every", "patience")
+COUNTS = (
+    "updates",
+    "groups",
+    "group_size",
+    "minibatch",
+    "epochs",
+    "max_steps",
+    "validate_every",
+    "patience",
+    "decisions",
+)
 SHARES = ("discount", "replay")
 NOT_NEGATIVE = (
     *("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight"),
@@ -70,6 +80,8 @@ class GRPOConfig:
     `replay` in [0, 1) is the share of groups that an online update takes from the store.  `temperature` divides the
     logits wherever the policy samples or learns.  Validation comes every `validate_every` updates; training stops once
     `patience` of them brought nothing better.  `device` is "auto", or a name that torch knows.
+    Of a log with more than `decisions` decisions a sample of whole groups is used, and of more than `most_candidates`
+    tools that may have been offered a sample.
     """
 
     updates: int = 200
@@ -99,6 +111,7 @@ class GRPOConfig:
     warmup: int = 5
     validate_every: int = 10
     patience: int = 5
+    decisions: int = 20_000
     most_candidates: int = 64
     seed: int = 0
     device: str = "auto"

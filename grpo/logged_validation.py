@@ -15,7 +15,7 @@ from grpo.errors import TrainingUsageError
 from grpo.live_data import RewardOf, rewards_of
 from grpo.logged_data import all_log_probs, clone_all, prepare
 from grpo.logged_evaluation import LoggedPanel
-from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, panels_of
+from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, panels_of, sample_groups
 from grpo.tool_network import ToolNetwork
 from grpo.tool_policy import ToolPolicy
 from grpo.training_source import LoggedSource
@@ -45,6 +45,7 @@ class LoggedTraining:
         on_progress: OnProgress | None = None,
     ) -> None:
         config = config.resolved(is_logged=True)
+        trajectories = sample_groups(trajectories, config.decisions)
         self._panels = panels_of(trajectories)
         encoder = Encoder(policy.encoder.embedder, policy.encoder.descriptions, most_texts=None)
         rollouts = encode_rollouts(

@@ -118,6 +118,28 @@ def panels_of(trajectories: Sequence[Trajectory], *, validation: float = 0.15, t
     return np.array([panels[name] for name in names.tolist()])
 
 
+def sample_groups(trajectories: Sequence[Trajectory], decisions: int) -> tuple[Trajectory, ...]:
+    """Whole groups, in the order of a hash of their names, as long as they hold at most `decisions` tool calls in all.
+
+    All trajectories where that is no less; at least one group.
+
+    >>> from trajstore.schema import Step, Task, Trajectory
+    >>> each = [Trajectory(Task(name), (Step(0, "look"),)) for name in ("a", "a", "b")]
+    >>> len(sample_groups(each, 3)), len({one.task.text for one in sample_groups(each, 2)})
+    (3, 1)
+    """
+    calls: dict[str, int] = {}
+    for trajectory in trajectories:
+        name = group_of(trajectory)
+        calls[name] = calls.get(name, 0) + sum(step.kind == "tool" for step in trajectory.steps)
+    if sum(calls.values()) <= decisions:
+        return tuple(trajectories)
+    order = sorted(calls, key=lambda name: blake2b(f"sample {name}".encode(), digest_size=8).hexdigest())
+    totals = np.cumsum([calls[name] for name in order])
+    kept = set(order[: max(int(np.searchsorted(totals, decisions, side="right")), 1)])
+    return tuple(trajectory for trajectory in trajectories if group_of(trajectory) in kept)
+
+
 def training_panel(trajectories: Sequence[Trajectory]) -> tuple[Trajectory, ...]:
     """Those of the training panel; all of them where there are too few families for panels."""
     try:

@@ -37,8 +37,12 @@ class ToolNetwork(nn.Module):
         query_NH = self._two_layers(read, "query")
         own = batch.pairs_PD @ self.get_parameter("candidate_DH") + self.get_parameter("tools_UH")[batch.pair_tools_P]
         keys_PH = self._two_layers(own + self.get_parameter("candidate_H"), "key")
-        joint = torch.cat([keys_PH[batch.pair_of_NK] * query_NH[:, None], batch.standings_NKF], dim=2)
-        joint = functional.silu(joint @ self.get_parameter("joint_MJ") + self.get_parameter("joint_J"))
+        # [q ⊙ k ; standings] W in two products: no array as wide as both has to be made and taken apart again.
+        of_keys_HJ, of_standings_FJ = self.get_parameter("joint_MJ").split_with_sizes(
+            [self.shape.hidden, batch.standings_NKF.shape[2]]
+        )
+        stands_NKJ = batch.standings_NKF @ of_standings_FJ + self.get_parameter("joint_J")
+        joint = functional.silu((keys_PH[batch.pair_of_NK] * query_NH[:, None]) @ of_keys_HJ + stands_NKJ)
         return (joint @ self.get_parameter("out_J")).float().masked_fill(~batch.mask_NK, FORBIDDEN)
 
     def log_probabilities(self, batch: DecisionBatch, temperature: float = 1.0) -> Tensor:

@@ -159,7 +159,7 @@ class _Run:
     def go(self) -> bool:
         """All updates; whether it was stopped before its end."""
         config, trainer = self.trainer.config, self.trainer
-        if self._progress.updates == 0:
+        if not self._progress.validations:
             self._validate()
         policy = self._present()
         try:
@@ -249,7 +249,8 @@ class _Run:
             raise TrainingFailed(f"cannot make the folder {folder}: {error.strerror}; name another") from error
         found = load_checkpoint(folder, self._updater, self.trainer.config, self._fingerprint)
         if found is not None:
-            self._progress, self._best = found.progress, found.best
+            has_ended = found.progress.waited >= self.trainer.config.patience
+            self._progress, self._best = replace(found.progress, has_ended=has_ended), found.best
         self.log.keep_until(self._progress.updates)
 
 

@@ -96,7 +96,7 @@ class LoggedSource:
 class LiveSource:
     """Rollouts of the present policy on tasks drawn anew for each update."""
 
-    def __init__(  # noqa: PLR0913 - where it runs and who watches are optional
+    def __init__(
         self,
         environment: Environment | Callable[[], Environment],
         tasks: Sequence[Task],
