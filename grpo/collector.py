@@ -59,7 +59,7 @@ class Rollout:
 
     `log_probabilities` of what was chosen, one a step; `cause` says whether the task failed, or what runs it
     ("infrastructure": an error or a time limit, described in `reason`), "" where neither did.  `encoded` are the
-    situations as the policy read them, one a step.
+    situations as the policy read them, `places` of what was chosen among the candidates, one a step each.
     """
 
     trajectory: Trajectory
@@ -69,6 +69,7 @@ class Rollout:
     cause: Cause = ""
     reason: str = ""
     encoded: tuple[EncodedDecision, ...] = field(default=(), repr=False)
+    places: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ class _Making:
             cause,
             reason,
             tuple(action.encoded for action in self._actions if action.encoded is not None),
+            tuple(action.place for action in self._actions),
         )
 
     async def _within(self, answer: Awaitable[Any]) -> Any:  # Any: what the environment answers

@@ -26,7 +26,7 @@ COUNTS = (
     "patience",
     "decisions",
 )
-SHARES = ("discount", "replay")
+SHARES = ("discount",)
 NOT_NEGATIVE = (
     *("kl", "entropy", "cloning", "weight_decay", "warmup", "step_weight"),
     *("epsilon_low", "epsilon_high", "seed"),
@@ -120,8 +120,10 @@ class GRPOConfig:
     def __post_init__(self) -> None:
         self._require(COUNTS, lambda value: value >= 1, "be 1 or more")
         self._require(SHARES, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]")
+        self._require(("replay",), lambda value: 0.0 <= value < 1.0, "lie in [0, 1)")
         self._require(NOT_NEGATIVE, lambda value: value >= 0.0, "be 0 or more")
         self._require(POSITIVE, lambda value: value > 0.0, "be above 0")
+        self._require(("dual_clip",), lambda value: value > 1.0 + self.epsilon_high, "be above 1 + epsilon_high")
         for name, known in KNOWN.items():
             if getattr(self, name) not in known:
                 raise TrainingUsageError(f"{name} must be one of {known}, got {getattr(self, name)!r}")

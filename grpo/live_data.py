@@ -92,21 +92,10 @@ def live_batch(
     return TrainingBatch(
         table,
         put(np.arange(len(logged))),
-        put(np.concatenate([_places(rollout) for rollout in kept])),
+        put(np.concatenate([rollout.places for rollout in kept])),
         put(logged.astype(np.float32)),
         put(advantages.astype(np.float32)),
         put(decided.rollouts_N),
         torch.zeros(len(logged), device=device),
         loss,
-    )
-
-
-def _places(rollout: Rollout) -> NDArray[np.int64]:
-    """Where what was chosen stood among the candidates of each step."""
-    return np.array(
-        [
-            next(at for at, one in enumerate(step.candidates) if one.tool == step.tool and one.args == step.args)
-            for step in rollout.trajectory.steps
-        ],
-        np.int64,
     )

@@ -13,6 +13,7 @@ from grpo.checkpoints import Progress, load_checkpoint, save_checkpoint
 from grpo.collector import CollectionConfig
 from grpo.config import GRPOConfig
 from grpo.errors import TrainingFailed, TrainingUsageError
+from grpo.interrupts import deferred
 from grpo.live_data import RewardOf, outcome_reward
 from grpo.live_tasks import LiveTasks
 from grpo.live_validation import LiveValidation
@@ -59,7 +60,7 @@ class GRPOTrainer:
     reward is made of (None: its outcome alone).  `folder` takes checkpoints, logs and
     the best policy; a run that finds its own checkpoint there goes on from it, on a CPU to the same bit.  `limits` are
     those of live rollouts.  `should_stop` hears (updates, metrics) after each update and ends training with what was
-    reached, as Ctrl-C does.
+    reached, as Ctrl-C does once the update in hand is done.
     """
 
     def __init__(  # noqa: PLR0913 - what is trained on has three parts, and all but the first two are optional
@@ -158,31 +159,32 @@ class _Run:
 
     def go(self) -> bool:
         """All updates; whether it was stopped before its end."""
-        config, trainer = self.trainer.config, self.trainer
-        if not self._progress.validations:
-            self._validate()
-        policy = self._present()
-        try:
-            for number in range(self._progress.updates, config.updates):
+        with deferred() as interrupts:
+            if not self._progress.validations:
+                self._validate()
+            policy = self._present()
+            for number in range(self._progress.updates, self.trainer.config.updates):
                 if self._progress.has_ended:
-                    break
+                    return False
                 metrics = self._update(policy, number)
                 policy = self._present()
-                if (number + 1) % config.validate_every == 0 or number + 1 == config.updates:
-                    metrics["validation"] = self._validate()
-                    self.log.write(number + 1, metrics)
-                    self._save()
-                else:
-                    self.log.write(number + 1, metrics)
-                if trainer._on_progress is not None:
-                    trainer._on_progress("training", number + 1, config.updates)
-                if trainer._should_stop(number + 1, metrics):
+                self._keep(number + 1, metrics)
+                if interrupts.asked or self.trainer._should_stop(number + 1, metrics):
                     self._save()
                     return True
-        except KeyboardInterrupt:
-            self._save()
-            return True
         return False
+
+    def _keep(self, updates: int, metrics: dict[str, float]) -> None:
+        """Validate and save where it is time, and write down what happened."""
+        config, trainer = self.trainer.config, self.trainer
+        is_due = updates % config.validate_every == 0 or updates == config.updates
+        if is_due:
+            metrics["validation"] = self._validate()
+        self.log.write(updates, metrics)
+        if is_due:
+            self._save()
+        if trainer._on_progress is not None:
+            trainer._on_progress("training", updates, config.updates)
 
     def report(self, *, was_stopped: bool) -> TrainingReport:
         """What it came to, with the best policy."""

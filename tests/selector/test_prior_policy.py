@@ -77,18 +77,23 @@ def test_a_policy_of_weight_1_decides_the_order():
 
 def test_the_heavier_the_policy_the_more_its_opinion_counts():
     situation = at("the lamp is red", *BUTTONS)
-    wanted = [probabilities(engine(Stubborn(), policy_weight=weight), situation)[-1] for weight in (0.0, 0.4, 0.8)]
+    wanted = []
+    for weight in (0.0, 0.4, 0.8):
+        deciding = engine(Stubborn(), policy_weight=weight)
+        goals = deciding.learned.knowledge.goal_similarities(situation)
+        wanted.append(deciding.consider(situation, goals).posterior.mean[-1])
     assert wanted[0] < wanted[1] < wanted[2]
 
 
 def test_propensities_beside_a_policy_are_the_shares_of_what_is_chosen():
     situation = at("the lamp is red", *BUTTONS)
-    deciding = engine(Stubborn(), policy_weight=0.6, exploration=0.2)
+    deciding = engine(Stubborn(), policy_weight=0.6, exploration=0.6)
     goals = deciding.learned.knowledge.goal_similarities(situation)
     expected = probabilities(deciding, situation)
     decisions = [deciding.decide(situation, goals) for _ in range(OFTEN)]
-    places = [BUTTONS.index(decision.chosen.tool) for decision in decisions if decision.chosen is not None]
+    places = [BUTTONS.index(decision.tool) for decision in decisions if decision.tool is not None]
     assert len(places) == OFTEN
+    assert expected.sum() == pytest.approx(1.0, abs=1e-6)
     assert chisquare(np.bincount(places, minlength=3), OFTEN * expected / expected.sum()).pvalue > 1e-4
     for place, decision in zip(places, decisions, strict=True):
         assert decision.propensity == pytest.approx(expected[place], abs=1e-6)
