@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grpo.advantages import RefinedRewards, refine_rewards
+from grpo.advantages import RefinedRewards, refine_rewards, retrieval_baseline
 from grpo.cloning import CloningConfig, clone, success_weights
 from grpo.config import GRPOConfig, Loss, settled
 from grpo.crediting import Decided, credit_decisions
@@ -130,19 +130,19 @@ def with_neighbours(
     groups = rollouts.groups_R
     is_lone = (np.bincount(groups)[groups] == 1) & ~np.isnan(rewards_R)
     pool = np.flatnonzero(learned_from_R & ~np.isnan(rewards_R))
-    if not is_lone.any() or len(pool) <= NEIGHBOURS:
+    if not is_lone.any() or len(pool) <= NEIGHBOURS + 1:
         return refined.advantages_R
     texts = [render_goal(trajectory.task.text) for trajectory in rollouts.trajectories]
     vectors = policy.encoder.embedder.embed(texts)
     lone = np.flatnonzero(is_lone)
     similar = vectors[lone] @ vectors[pool].T
-    similar[lone[:, None] == pool] = -1.0
-    nearest = np.argpartition(-similar, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-    weights = np.clip(np.take_along_axis(similar, nearest, axis=1), 0.0, None).astype(np.float64) ** 2 + NEAREST
-    expected = (weights * rewards_R[pool][nearest]).sum(axis=1) / weights.sum(axis=1)
-    advantages = refined.advantages_R.copy()
-    advantages[lone] = rewards_R[lone] - expected
-    return advantages
+    nearest = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]  # one may be the rollout itself
+    neighbours_RK = np.full((len(groups), NEIGHBOURS + 1), -1, np.int64)
+    weights_RK = np.zeros((len(groups), NEIGHBOURS + 1))
+    neighbours_RK[lone] = pool[nearest]
+    weights_RK[lone] = np.clip(np.take_along_axis(similar, nearest, axis=1), 0.0, None) ** 2 + NEAREST
+    expected = retrieval_baseline(rewards_R, neighbours_RK, weights_RK).value_R
+    return np.where(is_lone, rewards_R - expected, refined.advantages_R)
 
 
 def clone_all(
