@@ -42,6 +42,7 @@ except TrainingFailed as error:
 
 def start(folder: Path, updates: int, limit: int = 0) -> subprocess.Popen[str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of who ignores it would ignore it as well
     return subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(folder), str(updates), str(limit)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},

@@ -206,6 +206,7 @@ def test_an_unexpected_error_asks_for_a_report():
 
 def test_an_interrupt_ends_the_command_with_one_word(store_path: Path):
     command = [*ALONE, "ingest", "-", "--db", str(store_path)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of who ignores it would ignore it as well
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 30
         while not store_path.exists() and time.monotonic() < deadline:
