@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from selector.follow import Paths
 from selector.posteriors import BetaPosterior
-from selector.propensity import choice_probabilities
+from selector.propensity import winning_probabilities
 
 Floats = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ class _Normals:
         return int(np.argmax(rng.normal(self.means, self.deviations)))
 
     def probabilities(self) -> Floats:
-        return choice_probabilities(self.means, self.deviations)
+        return winning_probabilities(self.means, self.deviations)
 
 
 def _normals(posterior: BetaPosterior, places: NDArray[np.integer], sharpening: float) -> _Normals:

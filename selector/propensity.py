@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 NODES = 16
 REACH = 5.5
 PANEL_DEVIATIONS = 8.0
-HOPELESS = 1e-9
+HOPELESS_DEVIATIONS = -6.0  # a draw of the best arm lies below with probability 1e-9
 SMALLEST = 1e-300
 NEGLIGIBLE = 1e-9  # so improbable that the largest draw lies in a panel that may be left out
 
@@ -23,26 +23,32 @@ def choice_probabilities(means: Floats, deviations: Floats, *, exploration: floa
     """Probability that each of K arms is chosen; shape (K,), sums to 1.
 
     p_a = (1 − ε) ∫ N(u; m_a, v_a) Π_{b≠a} Φ((u − m_b) / √v_b) du + ε / K, by Gauss–Legendre quadrature on the range
-    where the largest draw lies, exact to about 1e-7 (Jeunen, RecSys 2025, arXiv 2504.08773).  `means` and `deviations`
+    where the largest draw lies, exact to about 1e-6 (Jeunen, RecSys 2025, arXiv 2504.08773).  `means` and `deviations`
     > 0 have shape (K,), `exploration` ε lies in [0, 1].
 
     >>> choice_probabilities(np.array([0.5, 0.5]), np.array([0.1, 0.1])).round(6).tolist()
     [0.5, 0.5]
     """
     _check(means, deviations, exploration)
-    arms = len(means)
-    winning = np.zeros(arms)
+    return (1.0 - exploration) * winning_probabilities(means, deviations) + exploration / len(means)
+
+
+def winning_probabilities(means: Floats, deviations: Floats) -> Floats:
+    """The same without exploration, for arms that are known to be sound; shape (K,), sums to 1."""
+    winning = np.zeros(len(means))
     contenders = _contenders(means, deviations)
     winning[contenders] = _largest_draw(means[contenders], deviations[contenders])
-    return np.asarray((1.0 - exploration) * winning / winning.sum() + exploration / arms, np.float64)
+    winning /= winning.sum()
+    return winning
 
 
 def _contenders(means: Floats, deviations: Floats) -> NDArray[np.intp]:
     """Arms that can win at all: the best arm's draw, and any other's, may fall below the highest that theirs can be."""
     best = int(np.argmax(means))
-    tops = means + REACH * deviations
-    has_hope = ndtr((tops - means[best]) / deviations[best]) > HOPELESS
-    return np.flatnonzero(has_hope & (tops >= float(np.max(means - REACH * deviations))))
+    reach = REACH * deviations
+    tops = means + reach
+    lowest = max(means[best] + HOPELESS_DEVIATIONS * deviations[best], (means - reach).max())
+    return np.flatnonzero(tops >= lowest)
 
 
 def _largest_draw(means: Floats, deviations: Floats) -> Floats:
