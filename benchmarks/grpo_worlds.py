@@ -1,13 +1,13 @@
 """Worlds to learn in: one whose optimum is known, and games of TextWorld Express."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from grpo.live_tasks import LiveTasks
+from selector.demo.world import World
 from trajstore.environment import Environment, Observation, Transition
 from trajstore.schema import Candidate, Task
 
@@ -128,9 +128,10 @@ class TextWorld:
         folds = (("train", 200), ("dev", 40), ("test", 100))
         return LiveTasks(*(self._environment.tasks(self.name, fold, count) for fold, count in folds))
 
-    def gold_path(self, task: Task) -> Sequence[str]:
-        """Actions that succeed."""
-        return self._environment.gold_path(task)
+    @property
+    def world(self) -> World:
+        """The game, with paths that succeed."""
+        return self._environment
 
     def close(self) -> None:
         """Stop Java."""

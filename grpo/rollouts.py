@@ -1,6 +1,6 @@
 """Trajectories as a trainer sees them: the decisions of each, the group it belongs to, who made it, what it earned."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -95,27 +95,36 @@ def group_of(trajectory: Trajectory) -> str:
 def panels_of(trajectories: Sequence[Trajectory], *, validation: float = 0.15, test: float = 0.15) -> NDArray[np.str_]:
     """The panel of each trajectory: "train", "validation" or "test"; shape (R,).
 
-    Whole families (groups where no family is named) go to one panel, in the order of a hash of their names, until a
-    panel holds its share in [0, 1) of all trajectories: the same in every run on the same trajectories.  Raises
-    TrainingUsageError where a panel would be empty.
+    Whole families go to one panel, in the order of a hash of their names, until a panel holds its share in [0, 1) of
+    all trajectories: the same in every run on the same trajectories.  Where there are too few families for that, whole
+    groups do.  Raises TrainingUsageError where a panel would be empty even so.
 
     >>> from trajstore.schema import Task, Trajectory
     >>> sorted(panels_of([Trajectory(Task("t", family=f"f{n}")) for n in range(4)], validation=0.2, test=0.2).tolist())
     ['test', 'train', 'train', 'validation']
     """
-    names = np.array([trajectory.task.family or group_of(trajectory) for trajectory in trajectories])
-    found, sizes = np.unique(names, return_counts=True)
+    shares = {"test": test, "validation": validation, "train": 1.0 - test - validation}
+    groups = [group_of(trajectory) for trajectory in trajectories]
+    families = [trajectory.task.family or group for trajectory, group in zip(trajectories, groups, strict=True)]
+    for names in (families, groups):
+        panels = _panels(names, shares)
+        if all(panel in panels for panel, share in shares.items() if share > 0.0):
+            return panels
+    raise TrainingUsageError(
+        f"{len(set(groups))} groups of tasks are too few to train on some and measure on others: add trajectories of "
+        "other tasks"
+    )
+
+
+def _panels(names: Sequence[str], shares: Mapping[str, float]) -> NDArray[np.str_]:
+    """The panel of each name; the last panel takes what is left."""
+    found, own, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
     order = np.argsort([blake2b(name.encode(), digest_size=8).hexdigest() for name in found.tolist()])
     before = (np.cumsum(sizes[order]) - sizes[order]) / max(len(names), 1)
-    ordered = np.where(before < test, "test", np.where(before < test + validation, "validation", "train"))
-    panels = dict(zip(found[order].tolist(), ordered.tolist(), strict=True))
-    for panel, share in (("test", test), ("validation", validation), ("train", 1.0 - test - validation)):
-        if share > 0.0 and panel not in panels.values():
-            raise TrainingUsageError(
-                f"no family is left for the {panel} panel: there are {len(found)}, and each goes to one panel; "
-                "add trajectories of other families or groups"
-            )
-    return np.array([panels[name] for name in names.tolist()])
+    limits = np.cumsum(list(shares.values()))[:-1]
+    panels = np.empty(len(found), dtype="<U10")
+    panels[order] = np.array(list(shares))[np.searchsorted(limits, before, side="right")]
+    return panels[own]
 
 
 def sample_groups(trajectories: Sequence[Trajectory], decisions: int) -> tuple[Trajectory, ...]:

@@ -81,26 +81,37 @@ def test_attempts_at_one_task_share_a_group(task, name):
 
 
 @given(LOGS, st.floats(0.05, 0.4), st.floats(0.05, 0.4))
-def test_a_family_is_never_split_and_no_panel_is_empty(trajectories, validation, test):
+def test_no_group_is_ever_split_and_no_panel_is_empty(trajectories, validation, test):
     try:
         panels = panels_of(trajectories, validation=validation, test=test)
     except TrainingUsageError as error:
-        assert "no family is left for the" in str(error)  # noqa: PT017 - either is right
+        assert "too few to train on some and measure on others" in str(error)  # noqa: PT017 - either is right
         return
-    families = np.array([trajectory.task.family for trajectory in trajectories])
+    groups = np.array([group_of(trajectory) for trajectory in trajectories])
+    assert all(len(set(panels[groups == group])) == 1 for group in groups)
+    assert set(panels.tolist()) == {"train", "validation", "test"}
+
+
+def test_families_are_kept_whole_where_there_are_enough_of_them():
+    trajectories = [attempt(family=f"f{n % 20}", group=f"g{n}") for n in range(80)]
+    panels, families = panels_of(trajectories), np.array([one.task.family for one in trajectories])
     assert all(len(set(panels[families == family])) == 1 for family in families)
+
+
+def test_a_log_of_one_family_is_cut_by_groups():
+    panels = panels_of([attempt(family="all", group=f"g{n}") for n in range(40)])
     assert set(panels.tolist()) == {"train", "validation", "test"}
 
 
 @given(LOGS, st.randoms(use_true_random=False))
-def test_the_order_of_the_log_moves_no_family_to_another_panel(trajectories, random):
+def test_the_order_of_the_log_moves_no_group_to_another_panel(trajectories, random):
     try:
         panels = panels_of(trajectories)
     except TrainingUsageError:
         return
     shuffled = random.sample(trajectories, len(trajectories))
-    before = {one.task.family: panel for one, panel in zip(trajectories, panels.tolist(), strict=True)}
-    after = {one.task.family: panel for one, panel in zip(shuffled, panels_of(shuffled).tolist(), strict=True)}
+    before = {group_of(one): panel for one, panel in zip(trajectories, panels.tolist(), strict=True)}
+    after = {group_of(one): panel for one, panel in zip(shuffled, panels_of(shuffled).tolist(), strict=True)}
     assert after == before
 
 
@@ -109,10 +120,10 @@ def test_panels_hold_their_shares():
     assert [(panels == name).sum() for name in ("train", "validation", "test")] == pytest.approx([280, 80, 40], abs=1)
 
 
-@pytest.mark.parametrize("families", [0, 1, 2])
-def test_too_few_families_for_three_panels_are_refused(families):
-    with pytest.raises(TrainingUsageError, match="no family is left for the"):
-        panels_of([attempt(family=f"f{number}") for number in range(families)])
+@pytest.mark.parametrize("groups", [0, 1, 2])
+def test_too_few_groups_for_three_panels_are_refused(groups):
+    with pytest.raises(TrainingUsageError, match=f"{groups} groups of tasks are too few"):
+        panels_of([attempt(group=f"g{number}") for number in range(groups)])
 
 
 def test_what_is_cloned_to_begin_with_is_what_training_may_see():
