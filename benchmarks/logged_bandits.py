@@ -1,7 +1,7 @@
 """Ours and the rival packages on real data: InterCode's logs, prompts answered by three models, handwritten digits.
 
     python benchmarks/logged_bandits.py [--data ../shared/data] [--seeds 5] [--quick] [--json] [--only NAME]...
-        [--policies ours,vw-squarecb] [--progress]
+        [--policies ours,vw-squarecb] [--progress] [--figure PATH]
 
 InterCode (SQL and bash).  A log has no reward for the tool that was not called, and the agents' probabilities are
 unknown, so nothing is weighted by guessed propensities.  Instead several attempts at one task stand in for each other:
@@ -146,8 +146,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", action="append", help="a set by name; may be repeated")
     parser.add_argument("--policies", help="names from rivals.RIVALS, and ours, with commas")
+    parser.add_argument("--figure", default="", help="where to draw the values with their intervals")
     parser.add_argument("--progress", action="store_true", help="each set on stderr as it is done")
     return parser.parse_args()
+
+
+def draw(tables: Sequence[Sequence[Row]], path: str) -> None:
+    """One panel a set: mean value and 95 % interval of each policy."""
+    import matplotlib  # noqa: PLC0415 - only to draw
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
+
+    figure, panels = plt.subplots(len(tables), 1, figsize=(7, 0.8 + 1.8 * len(tables)), squeeze=False)
+    for axes, table in zip(panels[:, 0], tables, strict=True):
+        places = range(len(table))
+        axes.hlines(places, [row.low for row in table], [row.high for row in table])
+        axes.plot([row.value for row in table], places, "o")
+        axes.set_yticks(places, [row.policy for row in table])
+        axes.set_title(table[0].set, loc="left", fontsize=10)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
 def main() -> None:
@@ -163,6 +181,8 @@ def main() -> None:
         tables.append(rows_of(name, measure(sets[name], chosen, seeds)))
         if args.progress:
             print(json.dumps([asdict(row) for row in tables[-1]], ensure_ascii=False), file=sys.stderr, flush=True)
+    if args.figure:
+        draw(tables, args.figure)
     absent = missing()
     if args.json:
         rows = [asdict(row) for table in tables for row in table]
