@@ -6,7 +6,6 @@ import math
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import numpy as np
 from grpo.encoding import EncodedDecision
 from grpo.errors import TrainingUsageError
 from grpo.protocols import Action, Environment, Observation, Policy, Transition
+from grpo.worker_thread import WorkerThread
 from selector.situation import Situation
 from trajstore.experience import past_step
 from trajstore.render import PastStep
@@ -176,7 +176,7 @@ class _Seat:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._thread = WorkerThread()
 
     async def reset(self, task: Task) -> Observation:
         seen: Observation = await self._call(self._environment.reset, task)
@@ -190,13 +190,13 @@ class _Seat:
         close = getattr(self._environment, "close", None)
         if is_own and close is not None:
             self._thread.submit(close)
-        self._thread.shutdown(wait=False)
-        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._thread.stop()
+        self._thread = WorkerThread()
 
     async def _call(self, method: Callable[..., Any], argument: object) -> Any:  # Any: what the method returns
         if inspect.iscoroutinefunction(method):
             return await method(argument)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, method, argument)
+        return await asyncio.wrap_future(self._thread.submit(method, argument))
 
 
 class _Making:

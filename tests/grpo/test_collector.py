@@ -1,8 +1,12 @@
 """Rollouts: how many, in which order, and what becomes of those that fail."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,3 +266,30 @@ def test_time_limits_are_above_zero(name, limit):
 def test_a_temperature_below_zero_is_refused(temperature):
     with pytest.raises(TrainingUsageError, match="temperature must be 0 or more"):
         CollectionConfig(temperature=temperature)
+
+
+HANGING = """
+import threading
+from tiny_policies import Lamps, random_policy, tasks
+from grpo.collector import CollectionConfig, TrajectoryCollector
+
+class Hanging(Lamps):
+    def step(self, candidate):
+        threading.Event().wait()
+
+config = CollectionConfig(per_task=1, step_seconds=0.1)
+print(TrajectoryCollector(Hanging(), random_policy(), config).collect(tasks(1))[0].cause)
+"""
+
+
+def test_an_environment_that_hangs_does_not_keep_the_process_from_ending():
+    folders = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        env={**os.environ, "PYTHONPATH": folders},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "infrastructure"), done.stderr
