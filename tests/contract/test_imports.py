@@ -37,9 +37,11 @@ def module_names(package: ModuleType) -> list[str]:
 def test_the_interface_is_exported():
     assert {"Step", "Task", "ToolSpec", "Trajectory", "TrajectoryStore"} <= set(trajstore.__all__)
     assert {"Candidate", "Selector", "SelectorConfig"} <= set(selector.__all__)
+    trainer = {"AgentEvaluator", "GRPOConfig", "GRPOTrainer", "ToolPolicy", "TrajectoryCollector"}
+    assert trainer <= set(grpo.__all__)
 
 
-@pytest.mark.parametrize("package", [trajstore, selector], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_what_a_package_exports_is_sorted_there_and_documented(package: ModuleType):
     assert list(package.__all__) == sorted(package.__all__)
     for name in package.__all__:
