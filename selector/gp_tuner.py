@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from selector.errors import SelectorUsageError
 from selector.tuning import Measurement, RandomTuner, Setting, Tuner, places_of, require_settings, settings_at
@@ -55,6 +54,8 @@ class GpTuner:
 
         self._settings = tuple(settings)
         self._rng = rng
+        from scipy.stats import qmc  # noqa: PLC0415 - a quarter of a second, and only tuning needs it
+
         self._initial_ND = qmc.LatinHypercube(len(settings), rng=rng).random(initial_points)
         self._places: list[list[float]] = []
         self._measurements: list[Measurement] = []
