@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.features import RELATIONS, relations, state_features
+from selector.features import state_features
+from selector.relations import RELATIONS, relations
 from selector.situation import Situation, place_of
 from trajstore.embedding import Embedder, word_hash
 from trajstore.experience import Playback

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.features import RELATIONS, STATE_FEATURES, Sparse
+from selector.features import STATE_FEATURES, Sparse
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
+from selector.relations import RELATIONS
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from selector.choice import Arms, Choice, choose
 from selector.choice_model import softmax
 from selector.explaining import ranked, supporting
-from selector.features import relations, state_features
+from selector.features import state_features
 from selector.knowledge import Assessment, Left
 from selector.learning import Learned
 from selector.live import NO_FEEDBACK, Feedback
@@ -19,6 +19,7 @@ from selector.posteriors import BetaPosterior
 from selector.prior_policy import PriorPolicy, pooled_logits
 from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
+from selector.relations import relations
 from selector.repetition import likeness_of_states, tries_here
 from selector.rules import Rule, apply_rules
 from selector.situation import Situation

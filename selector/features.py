@@ -1,46 +1,23 @@
-"""Numbers that describe a situation and its candidates, without learning: hashed words, and relations between texts.
+"""Numbers that describe a situation, without learning: hashed words by field, and the order of steps.
 
-`state_features` describe the situation for the linear layer (one weight for each feature and tool).  `relations`
-describe how each grounded candidate stands to what the agent has read and done; they carry over to objects never seen
-before.
+The linear layer has one weight for each of them and each tool; how candidates stand to it is in `selector.relations`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selector.situation import Situation
+from selector.word_relations import words_of
 from trajstore.embedding import word_hash
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
 
 STATE_FEATURES = 4096
 ALL_KEYS = Keys()
-_WORD = re.compile(r"[a-z]+|\d+")
-_WORD_TABLE = 1 << 15
-_PAIR_TABLE = 1 << 17
-
-RELATIONS = (
-    "words in the task",
-    "words in the state",
-    "words in the newest observation",
-    "words in older observations",
-    "pairs in the task",
-    "pairs in the newest observation",
-    "pairs in older observations",
-    "times done (log)",
-    "done in this state",
-    "same as the last action",
-    "words of the last action",
-    "words of older actions",
-    "has arguments",
-    "words never read",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +51,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
 
 def _field(name: str, text: str, most: int, scale: float) -> Sparse:
     """The first `most` words of one field, counts damped, the whole scaled to length `scale`."""
-    counts = Counter(_words(text)[:most])
+    counts = Counter(words_of(text)[:most])
     values = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
     length = np.sqrt(values @ values) or 1.0
     return _hashed((f"{name}:{word}" for word in counts), scale * values / length)
@@ -101,94 +78,3 @@ def _order_features(history: Sequence[PastStep]) -> Sparse:
 def _hashed(names: Iterable[str], values: NDArray[np.float64]) -> Sparse:
     hashes = np.fromiter(map(word_hash, names), np.int64, len(values))
     return Sparse((hashes >> 1) % STATE_FEATURES, np.where(hashes & 1, values, -values))
-
-
-def relations(situation: Situation) -> NDArray[np.float64]:
-    """How each candidate stands to what was read and done; shape (K, len(RELATIONS)), about 0 to 1 each."""
-    words, pairs = _arguments(situation.actions), _pairs(situation.actions)
-    history = situation.history
-    newest = history[-1].observation if history else ""
-    older = " . ".join(dict.fromkeys(step.observation for step in history[:-1]))
-    texts = [situation.task, situation.state, newest, older]
-    word_tables = [_table(_encode(text).words, _WORD_TABLE) for text in texts]
-    pair_tables = [
-        _table(_encode(text).pairs, _PAIR_TABLE) for text in (texts[0], f"{newest} {situation.state}", older)
-    ]
-    done = [step.action for step in history]
-    last_words = _table(_encode(history[-1].args if history else "").words, _WORD_TABLE)
-    older_words = _table(_encode(" ".join(step.args for step in history[:-1])).words, _WORD_TABLE)
-    read = np.logical_or.reduce(word_tables)
-    columns = [
-        *(words.share_in(table) for table in word_tables),
-        *(pairs.share_in(table) for table in pair_tables),
-        *_repeats(situation, done),
-        words.share_in(last_words),
-        words.share_in(older_words),
-        (words.lengths > 0).astype(np.float64),
-        np.where(words.lengths > 0, 1.0 - words.share_in(read), 0.0),
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _repeats(situation: Situation, done: list[str]) -> list[NDArray[np.float64]]:
-    """How often each action was done, whether in this very state, and whether just now."""
-    times = Counter(done)
-    here = {action for action, step in zip(done, situation.history, strict=True) if step.state == situation.state}
-    last = done[-1] if done else None
-    return [
-        np.log1p([times.get(action, 0) for action in situation.actions]),
-        np.array([action in here for action in situation.actions], np.float64),
-        np.array([action == last for action in situation.actions], np.float64),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """Hashed words of a text after its first, and hashed pairs of neighbouring words."""
-
-    words: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ragged:
-    """Several lists of numbers in one array."""
-
-    values: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    def share_in(self, table: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Share of each list's numbers that are marked in the table; 0 for an empty list."""
-        hits = np.bincount(self.owners, table[self.values], len(self.lengths))
-        return hits / np.maximum(self.lengths, 1)
-
-
-def _arguments(actions: Sequence[str]) -> _Ragged:
-    """The words of each action without its tool."""
-    return _ragged([_encode(action.partition(" ")[2]).words for action in actions])
-
-
-def _pairs(actions: Sequence[str]) -> _Ragged:
-    return _ragged([_encode(action).pairs for action in actions])
-
-
-def _ragged(lists: list[NDArray[np.int64]]) -> _Ragged:
-    lengths = np.array([len(values) for values in lists], np.int64)
-    return _Ragged(np.concatenate(lists), np.repeat(np.arange(len(lists)), lengths), lengths)
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text[:4000].lower())
-
-
-@lru_cache(maxsize=1 << 15)
-def _encode(text: str) -> _Encoded:
-    hashes = np.fromiter((word_hash(word) >> 1 for word in _words(text)), np.int64)
-    return _Encoded(hashes % _WORD_TABLE, (hashes[:-1] * 31 + hashes[1:]) % _PAIR_TABLE)
-
-
-def _table(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    table = np.zeros(size, np.bool_)
-    table[places] = True
-    return table

@@ -15,9 +15,10 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from selector.choice_model import ChoiceModel, softmax, unfitted
-from selector.features import RELATIONS, STATE_FEATURES, Sparse
+from selector.features import STATE_FEATURES, Sparse
 from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
 from selector.knowledge import EXPERTS
+from selector.relations import RELATIONS
 
 Floats = NDArray[np.float64]
 

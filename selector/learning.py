@@ -8,10 +8,11 @@ import numpy as np
 
 from selector.choice_model import ChoiceModel
 from selector.clusters import find_clusters
-from selector.features import relations, state_features
+from selector.features import state_features
 from selector.fitting import Example, Penalties, familiar_similarity, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
+from selector.relations import relations
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back, wasted_steps

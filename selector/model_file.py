@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from selector.choice_model import ChoiceModel
-from selector.features import RELATIONS, STATE_FEATURES
+from selector.features import STATE_FEATURES
 from selector.follow import FEATURES as PATH_FEATURES
 from selector.follow import PathModel
 from selector.knowledge import EXPERTS
+from selector.relations import RELATIONS
 from trajstore.errors import DamagedStore
 
 FIELDS = ("experts", "relations", "tool_relations", "state")

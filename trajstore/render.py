@@ -16,13 +16,15 @@ RECENT_STEPS = 2
 
 @dataclass(frozen=True, slots=True)
 class PastStep:
-    """What is remembered of a step when the next one is chosen."""
+    """What is remembered of a step when the next one is chosen; `offered` are actions, as `render_action` writes."""
 
     tool: str
     args: str = ""
     observation: str = ""
     failed: bool = False
     state: str = ""
+    offered: tuple[str, ...] = ()
+    reward: float | None = None
 
     @property
     def action(self) -> str:

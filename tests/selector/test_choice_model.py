@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selector.choice_model import ChoiceModel, softmax, unfitted
-from selector.features import RELATIONS, STATE_FEATURES, Sparse
+from selector.features import STATE_FEATURES, Sparse
 from selector.knowledge import EXPERTS
+from selector.relations import RELATIONS
 
 TOOLS = 3
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_worlds import at
 
-from selector.features import RELATIONS, STATE_FEATURES, relations, state_features
+from selector.features import STATE_FEATURES, state_features
+from selector.relations import RELATIONS, relations
 from selector.situation import Situation
 from trajstore.render import PastStep
 from trajstore.retriever import Keys

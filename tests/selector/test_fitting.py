@@ -8,9 +8,10 @@ import pytest
 from scipy.optimize import check_grad
 
 from selector.choice_model import ChoiceModel, softmax, unfitted
-from selector.features import RELATIONS, STATE_FEATURES, Sparse
+from selector.features import STATE_FEATURES, Sparse
 from selector.fitting import Example, Penalties, _design, fit
 from selector.knowledge import EXPERTS
+from selector.relations import RELATIONS
 
 TOOLS = 3
 FROZEN_TOOLS = Penalties(experts=1e-6, relations=1e-6, tools=1e6)

@@ -1,0 +1,31 @@
+"""Numbers that describe how each candidate stands to what the agent has read and done, without learning.
+
+Each family is a function of the situation alone, and none knows what a word means in one environment: what is learned
+of them carries over to objects, places and numbers never seen before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.situation import Situation
+from selector.word_relations import WORD_RELATIONS, word_relations
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Relations of one kind: their names, and what computes them; shape (K, len(names))."""
+
+    names: tuple[str, ...]
+    compute: Callable[[Situation], NDArray[np.float64]]
+
+
+FAMILIES = (Family(WORD_RELATIONS, word_relations),)
+RELATIONS = tuple(name for family in FAMILIES for name in family.names)
+
+
+def relations(situation: Situation) -> NDArray[np.float64]:
+    """All relations of the situation's candidates; shape (K, len(RELATIONS)), about 0 to 1 each."""
+    return np.concatenate([family.compute(situation) for family in FAMILIES], axis=1)
