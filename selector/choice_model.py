@@ -1,6 +1,6 @@
 """A conditional logit over the candidates of a situation: how far each expert is believed, and what the words add.
 
-    P(c | situation) ∝ exp( θ · experts(c) + ψ · relations(c) + ψ_tool(c) · relations(c) + W_tool(c) · state features )
+    P(c | situation) ∝ exp( θ·experts(c) + (ψ + ψ_tool(c))·relations(c) + χ·crosses(c) + W_tool(c)·state features )
 
 McFadden's discrete choice model (1974).  θ pools the experts logarithmically (Genest & Zidek 1986); the rest is what
 they leave unexplained, drawn toward 0.
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.crosses import CROSSES, crosses
 from selector.features import STATE_FEATURES, Sparse
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
-from selector.relations import RELATIONS
+from selector.relations import RELATIONS, relations
+from selector.situation import Situation
 
 Floats = NDArray[np.float64]
 
@@ -22,29 +24,46 @@ UNFITTED_ACTION_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceModel:
-    """Weights: `experts` (E,), `relations` (R,), `tool_relations` (T + 1, R), `state` (F, T + 1).
+class ActionFeatures:
+    """What grounded candidates are like here: `relations` (K, R), and `crosses` (K, n), numbers of sparse features."""
 
-    The last tool stands for tools that were never seen.
+    relations: Floats
+    crosses: NDArray[np.int64]
+
+
+def action_features(situation: Situation) -> ActionFeatures | None:
+    """Features of the situation's candidates; None where none of them has more than a tool's name."""
+    if not situation.is_described:
+        return None
+    return ActionFeatures(relations(situation), crosses(situation))
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceModel:
+    """Weights: `experts` (E,), `relations` (R,), `tool_relations` (T + 1, R), `state` (F, T + 1), `crosses` (C + 1,).
+
+    The last tool stands for tools that were never seen, the last of `crosses` is 0.
     """
 
     experts: Floats
     relations: Floats
     tool_relations: Floats
     state: Floats
+    crosses: Floats
 
     def logits(
-        self, experts: Floats, features: Sparse, tools: NDArray[np.int64], relations: Floats | None = None
+        self, experts: Floats, features: Sparse, tools: NDArray[np.int64], actions: ActionFeatures | None = None
     ) -> Floats:
         """Unnormalised log-probabilities of K candidates whose tools have the numbers `tools` (K,); shape (K,).
 
-        `experts` has shape (K, E), `relations` (K, R) or None where no candidate has arguments.
+        `experts` has shape (K, E); `actions` is None where candidates are bare names.
         """
         known = np.where(tools < len(self.tool_relations) - 1, tools, -1)
         state = features.values @ self.state[features.places]
         logits = experts @ self.experts + state[known]
-        if relations is not None:
-            logits += relations @ self.relations + (relations * self.tool_relations[known]).sum(axis=1)
+        if actions is not None:
+            logits += actions.relations @ self.relations + self.crosses[actions.crosses].sum(axis=1)
+            logits += np.einsum("kr,kr->k", actions.relations, self.tool_relations[known])
         return np.asarray(logits, np.float64)
 
 
@@ -52,7 +71,11 @@ def unfitted(tools: int) -> ChoiceModel:
     """The model before any fit: experts pooled with equal weights, nothing from words."""
     weights = np.where(np.arange(len(EXPERTS)) < len(TOOL_EXPERTS), UNFITTED_EXPERT_WEIGHT, UNFITTED_ACTION_WEIGHT)
     return ChoiceModel(
-        weights, np.zeros(len(RELATIONS)), np.zeros((tools + 1, len(RELATIONS))), np.zeros((STATE_FEATURES, tools + 1))
+        weights,
+        np.zeros(len(RELATIONS)),
+        np.zeros((tools + 1, len(RELATIONS))),
+        np.zeros((STATE_FEATURES, tools + 1)),
+        np.zeros(CROSSES + 1),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.choice import Arms, Choice, choose
-from selector.choice_model import softmax
+from selector.choice_model import action_features, softmax
 from selector.explaining import ranked, supporting
 from selector.features import state_features
 from selector.knowledge import Assessment, Left
@@ -19,8 +19,7 @@ from selector.posteriors import BetaPosterior
 from selector.prior_policy import PriorPolicy, pooled_logits
 from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
-from selector.relations import relations
-from selector.repetition import likeness_of_states, tries_here
+from selector.repetition import likeness_of_states, times_lost, tries_here
 from selector.rules import Rule, apply_rules
 from selector.situation import Situation
 
@@ -107,14 +106,14 @@ class Engine:
         model's probability, less where a tool is not well or a grounded action was tried here before in this episode;
         its weight is that of the examples near in all three keys.
         """
-        related = relations(situation) if situation.is_grounded else None
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
         features = state_features(situation, self.config.retrieval.keys)
-        logits = self.learned.model.logits(assessment.experts, features, tools, related)
+        logits = self.learned.model.logits(assessment.experts, features, tools, action_features(situation))
         if self._policy is not None:
             logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)
         if situation.is_grounded:
             logits -= self.config.repeat_discount * np.log1p(tries_here(situation, likeness_T))
+            logits -= self.config.loss_discount * np.log1p(times_lost(situation))
         log_health = self._feedback.log_health(assessment.candidates.tool_names)
         if log_health is not None:
             logits += log_health[assessment.candidates.tool_of]
@@ -137,9 +136,9 @@ class Engine:
             return f"too little experience: support {assessment.support:.2f} is below {self.config.minimum_support:g}"
         if not (assessment.candidates.tools >= 0).any():
             return "none of the offered tools was ever seen"
-        nearest, familiar = assessment.evidence.nearest, self.learned.familiar - self.config.strangeness
-        if nearest < familiar:
-            return f"like nothing stored: the nearest step has similarity {nearest:.2f}, below {familiar:.2f}"
+        nearest, familiar = assessment.evidence.nearest, self.learned.familiar
+        if familiar.is_strange(nearest, assessment.nearest_task, self.config.strangeness):
+            return f"like nothing stored: the nearest step has similarity {nearest:.2f}, most have {familiar.step:.2f}"
         return loop.reason if loop and should_defer(seen.situation, loop, self.config.loops) else ""
 
     def _explain(self, seen: Considered, choice: Choice | None = None, *, reason: str = ALONE) -> Decision:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.reading import words_of
 from selector.situation import Situation
-from selector.word_relations import words_of
 from trajstore.embedding import word_hash
 from trajstore.render import PastStep
 from trajstore.retriever import Keys

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from selector.choice_model import ChoiceModel, softmax, unfitted
+from selector.choice_model import ActionFeatures, ChoiceModel, softmax, unfitted
+from selector.crosses import CROSSES, NONE
 from selector.features import STATE_FEATURES, Sparse
 from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
 from selector.knowledge import EXPERTS
@@ -27,21 +28,42 @@ STRANGEST = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One stored decision: K candidates, of which number `chosen` was right, believed with `weight`.
+    """One stored decision: K candidates, of which number `chosen` was right (or `is_wrong`), believed with `weight`.
 
     `paths` (P, 4) describe the paths that could have been followed, best match first, and `path_places` (P,) what
-    candidate each of them names.  `similarity` is that of the nearest stored step.
+    candidate each of them names.  `nearest_step` and `nearest_task` are the similarities of what comes nearest.
     """
 
     experts: Floats
     features: Sparse
     tools: NDArray[np.int64]
-    relations: Floats | None
+    actions: ActionFeatures | None
     chosen: int
     weight: float
     paths: Floats = field(default_factory=lambda: np.zeros((0, 4)))
     path_places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    similarity: float = 1.0
+    nearest_step: float = 1.0
+    nearest_task: float = 1.0
+    is_wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Familiar:
+    """Similarities in [−1, 1] below which the nearest stored step, and the nearest stored task, are strange."""
+
+    step: float
+    task: float
+
+    def is_strange(self, nearest_step: float, nearest_task: float, slack: float) -> bool:
+        """Whether a moment is like nothing stored: neither the step nor its task comes near anything, by `slack`.
+
+        A known task in a new state (other objects, other numbers) is not strange.  A task without words says nothing.
+        """
+        is_task_strange = nearest_task <= 0.0 or nearest_task < self.task - slack
+        return nearest_step < self.step - slack and is_task_strange
+
+
+EVERYTHING = Familiar(-1.0, -1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +73,7 @@ class Penalties:
     experts: float = 0.01
     relations: float = 0.001
     tools: float = 4.0
+    crosses: float = 0.5
     iterations: int = 60
 
 
@@ -65,16 +88,23 @@ class _Design:
     owners: NDArray[np.int64]
     chosen: NDArray[np.int64]
     weights: Floats
+    is_wrong: NDArray[np.bool_]
     features: csr_matrix
+    crosses: csr_matrix
 
     def losses(self, logits: Floats) -> tuple[float, Floats]:
-        """Weighted negative log-likelihood, and its gradient for each candidate's logit."""
+        """Weighted −ln p of what was right, −ln(1 − p) of what was wrong; and its gradient for each candidate's logit.
+
+        The second is the unlikelihood of Welleck et al. 2020 (arXiv 1908.04319).
+        """
         peaks = np.maximum.reduceat(logits, self.starts)
         grown = np.exp(logits - peaks[self.owners])
-        sums = np.add.reduceat(grown, self.starts)
-        loss = self.weights @ (np.log(sums) + peaks - logits[self.chosen])
-        slope = self.weights[self.owners] * grown / sums[self.owners]
-        slope[self.chosen] -= self.weights
+        shares = grown / np.add.reduceat(grown, self.starts)[self.owners]
+        chosen = np.clip(shares[self.chosen], 1e-12, 1.0 - 1e-9)
+        loss = self.weights @ np.where(self.is_wrong, -np.log1p(-chosen), -np.log(chosen))
+        pulls = self.weights * np.where(self.is_wrong, -chosen / (1.0 - chosen), 1.0)
+        slope = pulls[self.owners] * shares
+        slope[self.chosen] -= pulls
         return float(loss), slope
 
 
@@ -88,13 +118,15 @@ def fit(examples: Sequence[Example], tools: int, penalties: Penalties | None = N
     with threadpool_limits(1, "blas"):  # teams of spinning threads cost more than they bring here
         shared = _fit_shared(design, start, penalties)
         offset = design.shared @ shared
-        state, tool_relations = _fit_tools(design, offset, tools + 1, penalties)
-    return ChoiceModel(shared[: len(EXPERTS)], shared[len(EXPERTS) :], tool_relations, state)
+        own = _fit_tools(design, offset, tools + 1, penalties)
+    return ChoiceModel(
+        shared[: len(EXPERTS)], shared[len(EXPERTS) :], own.relations, own.state, np.append(own.crosses, 0.0)
+    )
 
 
 def fit_path_model(examples: Sequence[Example], model: ChoiceModel) -> PathModel:
     """The calibration of paths, from the best match of each decision and whether it named the right candidate."""
-    known = [one for one in examples if len(one.paths)]
+    known = [one for one in examples if len(one.paths) and not one.is_wrong]
     if not known:
         return unfitted_paths()
     chosen = np.array([_probabilities(one, model)[one.path_places[0]] for one in known])
@@ -102,14 +134,17 @@ def fit_path_model(examples: Sequence[Example], model: ChoiceModel) -> PathModel
     return fit_paths(path_features(np.stack([one.paths[0] for one in known]), chosen), right)
 
 
-def familiar_similarity(examples: Sequence[Example]) -> float:
-    """How near the nearest stored step is at least, for all but the strangest 1 % of stored decisions; −1 for none."""
-    similarities = [one.similarity for one in examples]
-    return float(np.quantile(similarities, STRANGEST)) if similarities else -1.0
+def familiar_among(examples: Sequence[Example]) -> Familiar:
+    """How near the nearest stored step and task are at least, for all but the strangest 1 % of stored decisions."""
+    if all(one.is_wrong for one in examples):
+        return EVERYTHING
+    nearest = np.array([(one.nearest_step, one.nearest_task) for one in examples if not one.is_wrong])
+    step, task = np.quantile(nearest, STRANGEST, axis=0)
+    return Familiar(float(step), float(task))
 
 
 def _probabilities(example: Example, model: ChoiceModel) -> Floats:
-    return softmax(model.logits(example.experts, example.features, example.tools, example.relations))
+    return softmax(model.logits(example.experts, example.features, example.tools, example.actions))
 
 
 def _design(examples: Sequence[Example], tools: int) -> _Design:
@@ -119,8 +154,8 @@ def _design(examples: Sequence[Example], tools: int) -> _Design:
     relations = np.concatenate(
         [
             np.broadcast_to(empty, (len(example.tools), len(RELATIONS)))
-            if example.relations is None
-            else example.relations
+            if example.actions is None
+            else example.actions.relations
             for example in examples
         ]
     )
@@ -133,7 +168,9 @@ def _design(examples: Sequence[Example], tools: int) -> _Design:
         owners=np.repeat(np.arange(len(examples)), sizes),
         chosen=starts + np.array([example.chosen for example in examples]),
         weights=np.array([example.weight for example in examples]),
+        is_wrong=np.array([example.is_wrong for example in examples]),
         features=_features(examples),
+        crosses=_crosses(examples),
     )
 
 
@@ -164,22 +201,52 @@ def _fit_shared(design: _Design, start: ChoiceModel, penalties: Penalties) -> Fl
     return np.asarray(found.x, np.float64)
 
 
-def _fit_tools(design: _Design, offset: Floats, tools: int, penalties: Penalties) -> tuple[Floats, Floats]:
-    """W (F, T + 1) and ψ_tool (T + 1, R), with the shared part as a fixed offset."""
-    examples, cut = len(design.weights), STATE_FEATURES * tools
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Weights of single tools and of sparse features: ψ_tool (T + 1, R), W (F, T + 1), χ (C,)."""
+
+    state: Floats
+    relations: Floats
+    crosses: Floats
+
+
+def _fit_tools(design: _Design, offset: Floats, tools: int, penalties: Penalties) -> _Own:
+    """What belongs to single tools, with the shared part as a fixed offset."""
+    examples, related = len(design.weights), design.relations.shape[1]
+    sizes = np.cumsum([STATE_FEATURES * tools, tools * related, CROSSES])
     cells = design.owners * tools + design.tools
-    transposed = design.features.T.tocsr()
+    features_T, crosses_T = design.features.T.tocsr(), design.crosses.T.tocsr()
+    pull = np.repeat([penalties.tools, penalties.tools, penalties.crosses], np.diff(sizes, prepend=0))
+
+    def parted(weights: Floats) -> _Own:
+        state, relations, crosses = np.split(weights, sizes[:2])
+        return _Own(state.reshape(STATE_FEATURES, tools), relations.reshape(tools, related), crosses)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
-        state, relations = weights[:cut].reshape(STATE_FEATURES, tools), weights[cut:].reshape(tools, -1)
-        logits = offset + (design.features @ state).ravel()[cells] + (design.relations * relations[design.tools]).sum(1)
+        own = parted(weights)
+        logits = offset + (design.features @ own.state).ravel()[cells] + design.crosses @ own.crosses
+        logits += np.einsum("nr,nr->n", design.relations, own.relations[design.tools])
         loss, slope = design.losses(logits)
-        state_slope = transposed @ np.bincount(cells, slope, examples * tools).reshape(examples, tools)
-        relation_slope = np.zeros((tools, design.relations.shape[1]))
+        state_slope = features_T @ np.bincount(cells, slope, examples * tools).reshape(examples, tools)
+        relation_slope = np.zeros((tools, related))
         np.add.at(relation_slope, design.tools, design.relations * slope[:, None])
-        gradient = np.concatenate([state_slope.ravel(), relation_slope.ravel()]) + penalties.tools * weights
-        return loss + 0.5 * penalties.tools * float(weights @ weights), gradient
+        parts = [state_slope.ravel(), relation_slope.ravel(), crosses_T @ slope]
+        return loss + 0.5 * float(pull @ weights**2), np.concatenate(parts) + pull * weights
 
-    start = np.zeros(cut + tools * design.relations.shape[1])
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": penalties.iterations})
-    return found.x[:cut].reshape(STATE_FEATURES, tools), found.x[cut:].reshape(tools, -1)
+    found = minimize(
+        objective, np.zeros(sizes[-1]), jac=True, method="L-BFGS-B", options={"maxiter": penalties.iterations}
+    )
+    return parted(found.x)
+
+
+def _crosses(examples: Sequence[Example]) -> csr_matrix:
+    """One row a candidate, in the order of the examples."""
+    rows, places, first = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    for example in examples:
+        if example.actions is not None:
+            row, column = np.nonzero(example.actions.crosses != NONE)
+            rows.append(first + row)
+            places.append(example.actions.crosses[row, column])
+        first += len(example.tools)
+    row, place = np.concatenate(rows), np.concatenate(places)
+    return csr_matrix((np.ones(len(row)), (row, place)), (first, CROSSES))

@@ -47,7 +47,8 @@ class Assessment:
 
     `tool_evidence` and `tool_examples` (M,) are the weights of judged steps and of examples near here, `path_weight`
     that of all examples.  `support` adds those with the same order of steps: 0 means that nothing like this was ever
-    stored.  `paths` may be followed from here; `cluster` is the kind of state (−1: none known).
+    stored.  `paths` may be followed from here; `cluster` is the kind of state (−1: none known), `nearest_task` the
+    cosine of the most similar stored task.
     """
 
     candidates: CandidateSet
@@ -60,6 +61,7 @@ class Assessment:
     support: float
     paths: Paths
     cluster: int
+    nearest_task: float
 
 
 class Knowledge:
@@ -171,7 +173,12 @@ class Knowledge:
             support,
             paths,
             cluster,
+            self._nearest_task(goals, left),
         )
+
+    def _nearest_task(self, goals: NDArray[np.float32], left: Left | None) -> float:
+        answering = goals if left is None else goals[self.experience.trajectory_column("goal")[~left.excluded]]
+        return float(answering.max(initial=0.0))
 
     def _order(self, tokens: tuple[int, ...], candidates: CandidateSet, left: Left | None) -> Floats:
         known = self.tool_order.predict(tokens, len(self.experience.tools), without=left.tools if left else None)

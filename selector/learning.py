@@ -1,18 +1,17 @@
 """Turns stored trajectories into what the engine knows: experience, order models and a fitted choice model."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from selector.choice_model import ChoiceModel
+from selector.choice_model import ChoiceModel, action_features
 from selector.clusters import find_clusters
 from selector.features import state_features
-from selector.fitting import Example, Penalties, familiar_similarity, fit, fit_path_model
+from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
-from selector.relations import relations
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back, wasted_steps
@@ -20,6 +19,8 @@ from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Candidate, Trajectory
 
 HoldOut = Literal["group", "family"]
+ENDED = "done"
+HARM_WEIGHT = 0.5
 OnExample = Callable[[int, int], None]
 
 
@@ -40,19 +41,19 @@ class Learned:
     knowledge: Knowledge
     model: ChoiceModel
     paths: PathModel
-    familiar: float = -1.0
+    familiar: Familiar = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What is fitted to stored decisions: the choice among candidates, the calibration of paths, and what is familiar.
 
-    `familiar` is the similarity of the nearest stored step below which a moment is like nothing stored.
+    `familiar` are the similarities below which a moment is like nothing stored.
     """
 
     model: ChoiceModel
     paths: PathModel
-    familiar: float
+    familiar: Familiar
 
 
 def learn(
@@ -83,7 +84,7 @@ def fit_model(
     """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
     examples = list(_reported(build_examples(knowledge, trajectories, config), config.decisions, on_example))
     model = fit(examples, len(knowledge.experience.tools), config.penalties)
-    return Fitted(model, fit_path_model(examples, model), familiar_similarity(examples))
+    return Fitted(model, fit_path_model(examples, model), familiar_among(examples))
 
 
 def build_examples(
@@ -112,19 +113,19 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
     """One decision as the choice model sees it."""
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
-    related = relations(situation) if situation.is_grounded else None
     tools = candidates.tools[candidates.tool_of]
     words, paths = state_features(situation, knowledge.retriever.config.keys), assessment.paths
     return Example(
         assessment.experts,
         words,
         tools,
-        related,
+        action_features(situation),
         chosen,
         1.0,
         paths.features_PF,
         paths.places,
         assessment.evidence.nearest,
+        assessment.nearest_task,
     )
 
 
@@ -140,19 +141,28 @@ class _Sampling:
 def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
-    if not knowledge.experience.trajectory_column("weight")[number] > 0:
-        return
+    """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
+    is_example = knowledge.experience.trajectory_column("weight")[number] > 0
     playback, goals = play_back(trajectory), None
     wasted = wasted_steps(playback)
     for position, step in enumerate(trajectory.steps):
-        if step.kind != "tool" or wasted[position] or sampling.rng.random() >= sampling.share:
+        is_wrong = _did_harm(trajectory, position)
+        is_right = is_example and not is_wrong and not wasted[position]
+        if step.kind != "tool" or not (is_right or is_wrong) or sampling.rng.random() >= sampling.share:
             continue
         situation = situation_at(playback, position, sampling.tools)
         chosen = place_of(situation, step.tool, step.args)
-        if chosen is None or len(situation.candidates) < 2:
+        if chosen is None or len(situation.candidates) < 2 or (is_wrong and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
-        yield example(knowledge, situation, goals, left, chosen)
+        made = example(knowledge, situation, goals, left, chosen)
+        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if is_wrong else made
+
+
+def _did_harm(trajectory: Trajectory, position: int) -> bool:
+    """Whether a step lost reward, or was the last of a failure that the environment itself ended."""
+    is_fatal = trajectory.success is False and trajectory.stop_reason == ENDED and position == len(trajectory.steps) - 1
+    return is_fatal or (trajectory.steps[position].reward or 0.0) < 0.0
 
 
 def _decision_share(knowledge: Knowledge, most: int) -> float:

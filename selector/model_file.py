@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from selector.choice_model import ChoiceModel
+from selector.crosses import CROSSES
 from selector.features import STATE_FEATURES
+from selector.fitting import Familiar
 from selector.follow import FEATURES as PATH_FEATURES
 from selector.follow import PathModel
 from selector.knowledge import EXPERTS
 from selector.relations import RELATIONS
 from trajstore.errors import DamagedStore
 
-FIELDS = ("experts", "relations", "tool_relations", "state")
+FIELDS = ("experts", "relations", "tool_relations", "state", "crosses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +25,19 @@ class FittedModel:
 
     model: ChoiceModel
     paths: PathModel
-    familiar: float
+    familiar: Familiar
     rows: int
 
 
 def to_bytes(fitted: FittedModel) -> bytes:
     """The model's arrays, 16 bits an entry: the fit itself is no more exact."""
-    experts, relations, tools, state = (getattr(fitted.model, name).astype(np.float16) for name in FIELDS)
+    weights = {name: getattr(fitted.model, name).astype(np.float16) for name in FIELDS}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        experts=experts,
-        relations=relations,
-        tool_relations=tools,
-        state=state,
+        **weights,
         paths=fitted.paths.weights,
-        familiar=np.array(fitted.familiar),
+        familiar=np.array([fitted.familiar.step, fitted.familiar.task]),
         rows=np.array(fitted.rows),
     )
     return buffer.getvalue()
@@ -50,17 +49,19 @@ def from_bytes(content: bytes) -> FittedModel:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             model = ChoiceModel(*(archive[name].astype(np.float64) for name in FIELDS))
             paths = PathModel(archive["paths"].astype(np.float64))
-            familiar, rows = float(archive["familiar"]), int(archive["rows"])
+            step, task = archive["familiar"].astype(np.float64)
+            rows = int(archive["rows"])
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
     if not _is_whole(model, paths):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
-    return FittedModel(model, paths, familiar, rows)
+    return FittedModel(model, paths, Familiar(float(step), float(task)), rows)
 
 
 def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:
     tools = model.state.shape[-1]
-    shapes = (model.experts.shape, model.relations.shape, model.tool_relations.shape, model.state.shape)
-    wanted = ((len(EXPERTS),), (len(RELATIONS),), (tools, len(RELATIONS)), (STATE_FEATURES, tools))
+    related = len(RELATIONS)
+    shapes = tuple(getattr(model, name).shape for name in FIELDS)
+    wanted = ((len(EXPERTS),), (related,), (tools, related), (STATE_FEATURES, tools), (CROSSES + 1,))
     is_calibrated = paths.weights.shape == (len(PATH_FEATURES) + 1,) and bool(np.isfinite(paths.weights).all())
     return is_calibrated and shapes == wanted and all(bool(np.isfinite(getattr(model, name)).all()) for name in FIELDS)

@@ -23,10 +23,11 @@ class SelectorConfig:
     """Settings of a selector.
 
     `exploration` in [0, 1] is the share of choices made uniformly; `sharpening` > 0 divides the posterior's variance.
-    It abstains where the weight of examples is below `minimum_support`, and where the nearest stored step is less like
-    the moment, by `strangeness` in [0, 2], than for all but 1 % of stored ones; `prior_strength` is the weight of a
+    It abstains where the weight of examples is below `minimum_support`, and where the nearest stored step and
+    the nearest stored task are both less like the moment, by `strangeness` in [0, 2], than for all but 1 % of stored
+    decisions; `prior_strength` is the weight of a
     mean without examples.  A grounded action that was tried n times in this state has its probability divided by
-    (1 + n) ** `repeat_discount`.
+    (1 + n) ** `repeat_discount`, one that lost reward n times in this episode by (1 + n) ** `loss_discount`.
 
     Pruning near here needs a weight of judged steps of `prune_evidence`, credible bounds of `prune_deviations`, and
     an upper one below `prune_share` of the best lower one; `pruning` is for whole state clusters, `loops` and `health`
@@ -52,6 +53,7 @@ class SelectorConfig:
     minimum_support: float = 1.0
     strangeness: float = 0.05
     repeat_discount: float = 2.0
+    loss_discount: float = 3.0
     prune_evidence: float = 5.0
     prune_deviations: float = 3.0
     prune_share: float = 0.5
@@ -75,7 +77,7 @@ class SelectorConfig:
         for name in ("sharpening", "prior_strength", "decisions", "prune_evidence", "prune_deviations"):
             if not getattr(self, name) > 0:
                 raise SelectorUsageError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("repeat_discount", "minimum_support", "strangeness"):
+        for name in ("repeat_discount", "loss_discount", "minimum_support", "strangeness"):
             if not getattr(self, name) >= 0:
                 raise SelectorUsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.allowance is not None and not 0.0 <= self.allowance < 1.0:

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.asked_relations import ASKED_RELATIONS, asked_relations
+from selector.description_relations import DESCRIPTION_RELATIONS, description_relations
+from selector.mention_relations import MENTION_RELATIONS, mention_relations
+from selector.number_relations import NUMBER_RELATIONS, number_relations
+from selector.place_relations import PLACE_RELATIONS, place_relations
 from selector.situation import Situation
 from selector.word_relations import WORD_RELATIONS, word_relations
 
@@ -22,7 +27,14 @@ class Family:
     compute: Callable[[Situation], NDArray[np.float64]]
 
 
-FAMILIES = (Family(WORD_RELATIONS, word_relations),)
+FAMILIES = (
+    Family(WORD_RELATIONS, word_relations),
+    Family(NUMBER_RELATIONS, number_relations),
+    Family(MENTION_RELATIONS, mention_relations),
+    Family(PLACE_RELATIONS, place_relations),
+    Family(ASKED_RELATIONS, asked_relations),
+    Family(DESCRIPTION_RELATIONS, description_relations),
+)
 RELATIONS = tuple(name for family in FAMILIES for name in family.names)
 
 

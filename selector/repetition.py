@@ -1,5 +1,6 @@
 """How often each grounded action was already done where the agent stands now: what did not help then helps less now."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -31,3 +32,9 @@ def tries_here(situation: Situation, likeness_T: NDArray[np.float64]) -> NDArray
     for step, weight in zip(situation.history, counted.tolist(), strict=True):
         done[step.action] = done.get(step.action, 0.0) + weight
     return np.array([done.get(action, 0.0) for action in situation.actions])
+
+
+def times_lost(situation: Situation) -> NDArray[np.float64]:
+    """How often each candidate lost reward in this episode, wherever the agent stood; shape (K,)."""
+    lost = Counter(step.action for step in situation.history if (step.reward or 0.0) < 0.0)
+    return np.array([lost.get(action, 0) for action in situation.actions], np.float64)

@@ -7,9 +7,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.mentions import Mentions, find_mentions
 from trajstore.experience import Experience, Playback
-from trajstore.render import PastStep, render_action, render_goal, render_state
+from trajstore.render import PastStep, render_action, render_arguments, render_goal, render_state
 from trajstore.schema import Candidate
+
+TASK, STATE = "^task", "^state"
+MOST_TEXTS = 12
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,28 @@ class Situation:
     def is_grounded(self) -> bool:
         """Whether any candidate comes with arguments."""
         return any(candidate.args for candidate in self.candidates)
+
+    @cached_property
+    def objects(self) -> tuple[str, ...]:
+        """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
+        return tuple(
+            render_arguments({name: candidate.args[name] for name in sorted(candidate.args)[:1]})
+            for candidate in self.candidates
+        )
+
+    @cached_property
+    def is_described(self) -> bool:
+        """Whether any candidate says more of itself than its tool's name."""
+        return any(candidate.args or candidate.text for candidate in self.candidates)
+
+    @cached_property
+    def mentions(self) -> Mentions:
+        """Where the candidates' arguments are mentioned in the task, the state, and the newest words of each tool."""
+        texts = {TASK: self.task, STATE: self.state}
+        for step in reversed(self.history):
+            if len(texts) < MOST_TEXTS and step.observation:
+                texts.setdefault(step.tool, step.observation)
+        return find_mentions(self.candidates, texts)
 
     @property
     def last(self) -> PastStep | None:

@@ -1,6 +1,5 @@
 """How each candidate stands to what was read and done, by the words that they share; it carries over to new objects."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.reading import words_of
 from selector.situation import Situation
 from trajstore.embedding import word_hash
 
-_WORD = re.compile(r"[a-z]+|\d+")
 _WORD_TABLE = 1 << 15
 _PAIR_TABLE = 1 << 17
 
@@ -27,6 +26,10 @@ WORD_RELATIONS = (
     "times done (log)",
     "done in this state",
     "same as the last action",
+    "earned when it was done",
+    "lost when it was done",
+    "its object earned last",
+    "its object lost last",
     "words of the last action",
     "words of older actions",
     "has arguments",
@@ -45,14 +48,13 @@ def word_relations(situation: Situation) -> NDArray[np.float64]:
     pair_tables = [
         _table(_encode(text).pairs, _PAIR_TABLE) for text in (texts[0], f"{newest} {situation.state}", older)
     ]
-    done = [step.action for step in history]
     last_words = _table(_encode(history[-1].args if history else "").words, _WORD_TABLE)
     older_words = _table(_encode(" ".join(step.args for step in history[:-1])).words, _WORD_TABLE)
     read = np.logical_or.reduce(word_tables)
     columns = [
         *(words.share_in(table) for table in word_tables),
         *(pairs.share_in(table) for table in pair_tables),
-        *_repeats(situation, done),
+        *_repeats(situation),
         words.share_in(last_words),
         words.share_in(older_words),
         (words.lengths > 0).astype(np.float64),
@@ -61,16 +63,32 @@ def word_relations(situation: Situation) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def _repeats(situation: Situation, done: list[str]) -> list[NDArray[np.float64]]:
-    """How often each action was done, whether in this very state, and whether just now."""
+def _repeats(situation: Situation) -> list[NDArray[np.float64]]:
+    """How often each action was done, whether in this very state, whether just now, and what it earned or lost."""
+    done = [step.action for step in situation.history]
     times = Counter(done)
+    earned = {step.action for step in situation.history if (step.reward or 0.0) > 0.0}
+    lost = {step.action for step in situation.history if (step.reward or 0.0) < 0.0}
     here = {action for action, step in zip(done, situation.history, strict=True) if step.state == situation.state}
     last = done[-1] if done else None
     return [
         np.log1p([times.get(action, 0) for action in situation.actions]),
         np.array([action in here for action in situation.actions], np.float64),
         np.array([action == last for action in situation.actions], np.float64),
+        np.array([action in earned for action in situation.actions], np.float64),
+        np.array([action in lost for action in situation.actions], np.float64),
+        *_newest_reward(situation),
     ]
+
+
+def _newest_reward(situation: Situation) -> list[NDArray[np.float64]]:
+    """Whether the newest step that named each candidate's first argument earned, and whether it lost."""
+    newest = dict.fromkeys(situation.objects, 0.0)
+    for step in reversed(situation.history):
+        for phrase in [one for one in newest if one and not newest[one] and one in step.args]:
+            newest[phrase] = step.reward or np.finfo(float).tiny
+    signs = np.sign([newest[phrase] if abs(newest[phrase]) > 1e-12 else 0.0 for phrase in situation.objects])
+    return [(signs > 0).astype(np.float64), (signs < 0).astype(np.float64)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +125,6 @@ def _pairs(actions: Sequence[str]) -> _Ragged:
 def _ragged(lists: list[NDArray[np.int64]]) -> _Ragged:
     lengths = np.array([len(values) for values in lists], np.int64)
     return _Ragged(np.concatenate(lists), np.repeat(np.arange(len(lists)), lengths), lengths)
-
-
-def words_of(text: str) -> list[str]:
-    """Words and numbers of the first 4,000 characters, in lower case."""
-    return _WORD.findall(text[:4000].lower())
 
 
 @lru_cache(maxsize=1 << 15)

@@ -1,7 +1,7 @@
 """ScienceWorld behind the `Environment` protocol: tasks of elementary science, with variations."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ FAMILY_PREFIX = "scienceworld/"
 HEAP_MEGABYTES = 1536
 SIMPLIFICATIONS = "easy"
 NOT_OFFERED = frozenset({"reset task"})
+# The package understands both verbs of a pair and offers one.
+SAME_VERB = {"examine": "look at", "drop": "put down"}
 HEADING = "Task Description: "
 
 
@@ -33,6 +35,8 @@ class ScienceWorldEnvironment:
         self._gold: dict[str, tuple[str, ...]] = {}
         self._score = 0.0
         self._grammar = Grammar({})
+        self._offered: dict[str, Candidate] = {}
+        self._names: dict[str, str] = {}
 
     def tasks(self, game: str, fold: Fold, count: int) -> tuple[Task, ...]:
         """The first `count` tasks of a game's fold; all of them where there are fewer."""
@@ -47,19 +51,18 @@ class ScienceWorldEnvironment:
     def gold_path(self, task: Task) -> tuple[str, ...]:
         """Actions that succeed; remembered, because some tasks make up another path each time they are loaded.
 
-        The package's paths open doors that are open already: actions that are refused on the way are left out.
+        The package's paths open doors that are open already, and call objects by names that are not offered: actions
+        that are refused on the way are left out, the others are written as they are offered.
         """
         if task.task_id not in self._gold:
             self._load(task.task_id, with_gold_path=True)
-            path = self._server.get_gold_action_sequence()
-            self._gold[task.task_id] = tuple(action for action in path if self._accepts(action))
+            self._gold[task.task_id] = tuple(self._accepted(self._server.get_gold_action_sequence()))
         return self._gold[task.task_id]
 
     def reset(self, task: Task) -> Observation:
         """Begin an episode of `task`."""
         self._load(task.task_id, with_gold_path=False)
         self._score = 0.0
-        self._grammar = grammar_of([one["action_example"] for one in self._server.get_possible_actions_with_IDs()])
         return Observation(self._render(""), self._candidates())
 
     def step(self, candidate: Candidate) -> Transition:
@@ -81,8 +84,16 @@ class ScienceWorldEnvironment:
         )
 
     def as_candidate(self, action: str) -> Candidate:
-        """The candidate as which an action would be offered."""
-        return parse_action(action, self._grammar)
+        """The candidate as which an action is offered now; the action as it stands where none means the same.
+
+        The package offers each object by one of its names, while its own paths use any of them.
+        """
+        if action in self._offered:
+            return self._offered[action]
+        parsed = parse_action(action, self._grammar)
+        known = json.loads(self._server.server.getAllObjectIdsTypesReferentsLUTJSON())
+        names = {name: (name, *known.get(number, {}).get("referents", ())) for number, name in self._names.items()}
+        return offered_as(parsed, tuple(self._offered.values()), names) or parsed
 
     def close(self) -> None:
         """Stop the Java process."""
@@ -94,9 +105,17 @@ class ScienceWorldEnvironment:
         text = compact(self._server.get_task_description()).removeprefix(HEADING)
         return Task(text, task_id, task_id, FAMILY_PREFIX + game)
 
-    def _accepts(self, action: str) -> bool:
-        """Take a step without looking at what it brought, and tell whether it was carried out."""
-        return outcome_of(compact(self._server.server.step(action))) == "ok"
+    def _accepted(self, path: Sequence[str]) -> Iterator[str]:
+        """Walk along a path without looking at what it brings: the actions that were carried out, as they are offered.
+
+        What is offered is done even where it is refused: some refusals still let time pass.
+        """
+        for action in path:
+            self._candidates()
+            offered = self.as_candidate(action).text
+            outcome = outcome_of(compact(self._server.server.step(offered)))
+            if outcome == "ok" or offered in self._offered:
+                yield offered
 
     def _load(self, task_id: str, *, with_gold_path: bool) -> None:
         game, _, variation = task_id.rpartition("/")
@@ -106,21 +125,63 @@ class ScienceWorldEnvironment:
             )
         self._server.load(game, int(variation), SIMPLIFICATIONS, with_gold_path)
         self._server.server.reset()
+        self._grammar = grammar_of([one["action_example"] for one in self._server.get_possible_actions_with_IDs()])
 
     def _render(self, observation: str) -> str:
         return join_seen(self._server.look(), self._server.inventory(), observation)
 
     def _candidates(self) -> tuple[Candidate, ...]:
         valid = json.loads(self._server.server.getValidActionObjectCombinationsJSON())["validActions"]
-        self._grammar = replace(self._grammar, names=_names(valid))
+        self._names = _names(valid)
+        self._grammar = replace(self._grammar, names=frozenset(self._names.values()))
         actions = sorted({one["action"] for one in valid} - NOT_OFFERED)
-        return tuple(parse_action(action, self._grammar) for action in actions)
+        self._offered = {action: parse_action(action, self._grammar) for action in actions}
+        return tuple(self._offered.values())
 
 
-def _names(valid: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Names of objects: what actions with one object are about."""
-    singles = (parse_action(one["action"], Grammar({})) for one in valid if len(one["obj_ids"]) == 1)
-    return frozenset(single.args.get("object", "") for single in singles)
+def offered_as(asked: Candidate, offered: Sequence[Candidate], names: Mapping[str, Sequence[str]]) -> Candidate | None:
+    """The offered candidate with the same verb whose objects are those asked for, None where there is none.
+
+    `names` holds every name of an object by the one that it is offered by.
+
+    >>> bulb, lamp = Candidate("pick up", {"object": "bulb"}), Candidate("pick up", {"object": "red lamp"})
+    >>> offered_as(bulb, [lamp], {"red lamp": ("red lamp", "bulb")}) is lamp
+    True
+    """
+    verb = _verb(asked.tool)
+    wanted = {name: _called(str(value), names) for name, value in asked.args.items()}
+    fitting = (one for one in offered if _verb(one.tool) == verb and len(one.args) == len(wanted))
+    return next((one for one in fitting if all(one.args.get(name) == value for name, value in wanted.items())), None)
+
+
+def _verb(tool: str) -> str:
+    return SAME_VERB.get(tool, tool).split()[0]
+
+
+def _called(phrase: str, names: Mapping[str, Sequence[str]]) -> str:
+    """The name by which an object is offered that the phrase calls otherwise; the phrase itself where it fits none."""
+    fits = {
+        name: max(_fit(phrase, one) for one in others) + 0.5 * _overlap(phrase, name) for name, others in names.items()
+    }
+    best = max(fits, key=lambda name: fits[name], default=phrase)
+    return best if fits.get(best, 0.0) >= 1.0 else phrase
+
+
+def _fit(phrase: str, name: str) -> float:
+    if phrase == name:
+        return 3.0
+    return 1.0 + len(name) / len(phrase) if name and phrase.startswith(f"{name} ") else 0.0
+
+
+def _overlap(left: str, right: str) -> float:
+    mine, other = set(left.split()), set(right.split())
+    return len(mine & other) / max(1, len(mine | other))
+
+
+def _names(valid: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The name of each object by its number: what actions with one object are about."""
+    singles = (one for one in valid if len(one["obj_ids"]) == 1)
+    return {str(one["obj_ids"][0]): parse_action(one["action"], Grammar({})).args.get("object", "") for one in singles}
 
 
 def _start() -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from selector.choice_model import unfitted
+from selector.fitting import Familiar
 from selector.follow import unfitted_paths
 from selector.memory import Memory, MemorySettings
 from selector.model_file import FittedModel, from_bytes, to_bytes
@@ -84,7 +85,7 @@ def test_a_tool_that_came_after_the_fit_can_be_chosen(filled):
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[:100], lambda _: b"PK\x03\x04 nothing"])
 def test_a_damaged_model_is_refused(damage):
-    content = to_bytes(FittedModel(unfitted(2), unfitted_paths(), 0.5, 7))
+    content = to_bytes(FittedModel(unfitted(2), unfitted_paths(), Familiar(0.5, 0.25), 7))
     assert from_bytes(content).rows == 7
     with pytest.raises(DamagedStore, match="fitted anew"):
         from_bytes(damage(content))
