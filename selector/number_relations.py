@@ -20,6 +20,7 @@ NUMBER_RELATIONS = (
     "the least number of its tool",
     "the least number not done yet of its tool",
     "the greatest number of its tool",
+    "the least number of all tools that earned nothing yet",
     "the next number after that of the newest action with one",
     "its number in the task",
     "its number in the newest observation",
@@ -65,9 +66,10 @@ def number_relations(situation: Situation) -> Floats:
     tools_K = np.array([names.setdefault(candidate.tool, len(names)) for candidate in situation.candidates])
     done = {step.action for step in situation.history}
     is_open = np.array([action not in done for action in situation.actions]) & has_number
-    previous = next(
-        (value for step in reversed(situation.history) if np.isfinite(value := quantity(step.action))), -1.0
-    )
+    earned = [quantity(step.action) for step in situation.history if (step.reward or 0.0) > 0.0]
+    is_due = has_number & ~np.isin(numbers_K, earned)
+    used = (quantity(step.action) for step in reversed(situation.history))
+    previous = next((value for value in used if np.isfinite(value)), -1.0)
     newest = situation.last.observation if situation.last else situation.state
     columns = [
         has_number,
@@ -75,6 +77,7 @@ def number_relations(situation: Situation) -> Floats:
         numbers_K == _extreme(numbers_K, tools_K, has_number),
         is_open & (numbers_K == _extreme(numbers_K, tools_K, is_open)),
         numbers_K == -_extreme(-numbers_K, tools_K, has_number),
+        is_due & (numbers_K == np.min(numbers_K[is_due], initial=np.inf)),
         numbers_K == _extreme(numbers_K, tools_K, has_number & (numbers_K > previous)),
         np.isin(numbers_K, quantities(situation.task)),
         np.isin(numbers_K, quantities(newest)),

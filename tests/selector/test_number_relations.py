@@ -64,3 +64,10 @@ def test_words_and_signs_give_the_same_value(left: int, right: int):
 def test_dividing_by_nothing_gives_no_value():
     assert np.isnan(expression("divide 4 by 0"))
     assert np.isnan(quantity("take the pear"))
+
+
+def test_what_earned_already_is_no_longer_due_whatever_the_tool():
+    placed = PastStep("put", "2 figs box", reward=0.5)
+    candidates = (Candidate("take", {"object": "2 figs"}), Candidate("put", {"object": "5 pears", "place": "box"}))
+    situation = Situation("", "", (placed,), (*candidates, Candidate("take", {"object": "9 nuts"})))
+    assert column(situation, "the least number of all tools that earned nothing yet") == [0.0, 1.0, 0.0]
