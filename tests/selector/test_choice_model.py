@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selector.choice_model import ChoiceModel, softmax, unfitted
+from selector.choice_model import ActionFeatures, ChoiceModel, softmax, unfitted
+from selector.crosses import CROSSES, NONE
 from selector.features import STATE_FEATURES, Sparse
 from selector.knowledge import EXPERTS
 from selector.relations import RELATIONS
@@ -19,25 +20,28 @@ def random_model(rng: np.random.Generator) -> ChoiceModel:
         rng.normal(size=len(RELATIONS)),
         rng.normal(size=(TOOLS + 1, len(RELATIONS))),
         rng.normal(size=(STATE_FEATURES, TOOLS + 1)),
+        np.append(rng.normal(size=CROSSES), 0.0),
     )
 
 
-@pytest.mark.parametrize("with_relations", [True, False])
+@pytest.mark.parametrize("with_actions", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_logits_are_the_formula_candidate_by_candidate(seed, with_relations):
+def test_logits_are_the_formula_candidate_by_candidate(seed, with_actions):
     rng = np.random.default_rng(seed)
     model, count = random_model(rng), 7
     experts, relations = rng.normal(size=(count, len(EXPERTS))), rng.normal(size=(count, len(RELATIONS)))
+    crosses = np.where(rng.random((count, 9)) < 0.3, NONE, rng.integers(0, CROSSES, (count, 9)))
     tools = rng.integers(-1, TOOLS + 2, count)  # -1 and what came after the fit were never seen by the model
     features = Sparse(rng.integers(0, STATE_FEATURES, 20), rng.normal(size=20))
-    found = model.logits(experts, features, tools, relations if with_relations else None)
+    found = model.logits(experts, features, tools, ActionFeatures(relations, crosses) if with_actions else None)
     for candidate in range(count):
         tool = tools[candidate] if 0 <= tools[candidate] < TOOLS else TOOLS
         logit = sum(model.experts[e] * experts[candidate, e] for e in range(len(EXPERTS)))
         logit += sum(
             value * model.state[place, tool] for place, value in zip(features.places, features.values, strict=True)
         )
-        if with_relations:
+        if with_actions:
+            logit += sum(model.crosses[cross] for cross in crosses[candidate] if cross != NONE)
             for r in range(len(RELATIONS)):
                 logit += relations[candidate, r] * (model.relations[r] + model.tool_relations[tool, r])
         assert found[candidate] == pytest.approx(logit)
@@ -49,6 +53,7 @@ def test_before_any_fit_words_say_nothing_and_experts_are_pooled_equally():
     assert not model.state.any()
     assert not model.relations.any()
     assert not model.tool_relations.any()
+    assert not model.crosses.any()
 
 
 @given(st.lists(st.floats(-700, 700), min_size=1, max_size=6), st.floats(-1000, 1000))

@@ -98,7 +98,7 @@ def test_the_choice_is_found_among_actions_by_tool_and_arguments():
     step = Step(index=0, tool="take", args={"object": "lamp"}, candidates=offered)
     (made,) = examples_of([Trajectory(task=Task("t"), steps=(step,), success=True)])
     assert made.chosen == 1
-    assert made.relations is not None
+    assert made.actions is not None
 
 
 def test_steps_that_were_wasted_are_no_examples():

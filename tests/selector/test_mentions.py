@@ -17,7 +17,9 @@ RECIPE = PastStep("read", "book", "slice the carrot, fry the red pepper")
 
 
 def cook(state: str = "a kitchen", history: tuple[PastStep, ...] = (RECIPE,)) -> Situation:
-    candidates = [Candidate(verb, {"object": thing}) for verb in ("slice", "dice") for thing in ("carrot", "red pepper")]
+    candidates = [
+        Candidate(verb, {"object": thing}) for verb in ("slice", "dice") for thing in ("carrot", "red pepper")
+    ]
     return Situation("cook", state, history, tuple(candidates))
 
 
