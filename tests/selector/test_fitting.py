@@ -188,7 +188,8 @@ def test_a_planted_cross_is_found_and_holds_for_tools_alike():
 
 
 def test_what_was_wrong_becomes_less_probable_than_before():
-    wrong = Example(np.zeros((3, len(EXPERTS))), EMPTY, np.array([0, 1, 2]), None, 1, 1.0, is_wrong=True)
+    bias = Sparse(np.array([3]), np.ones(1))
+    wrong = Example(np.zeros((3, len(EXPERTS))), bias, np.array([0, 1, 2]), None, 1, 1.0, is_wrong=True)
     model = fit([wrong] * 20, TOOLS)
     probabilities = softmax(model.logits(wrong.experts, wrong.features, wrong.tools))
     assert probabilities[1] < 0.2 < probabilities[0]
