@@ -17,6 +17,7 @@ from grpo.protocols import Policy
 from selector import SelectorConfig
 from selector.demo.agents import best_of, choose_at_random, key_of, most_alike
 from selector.demo.collect import action_of, rng_for
+from selector.demo.run import ACTING
 from selector.demo.texts import NearestTexts
 from selector.demo.world import World
 from selector.loops import LoopConfig
@@ -287,7 +288,7 @@ def shuffled(memory: Sequence[Trajectory], rng: np.random.Generator) -> list[Tra
 
 def config_without(what: str) -> SelectorConfig:
     """The selector's settings with one part switched off: a retrieval key, pruning, following or exploration."""
-    config = SelectorConfig(record_episodes=False)
+    config = ACTING
     keys, loops = config.retrieval.keys, LoopConfig(NEVER, NEVER, cycle_repeats=NEVER, stalled_steps=NEVER)
     if what in ("goal", "state", "order"):
         return replace(config, retrieval=replace(config.retrieval, keys=replace(keys, **{what: 0.0})))

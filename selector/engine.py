@@ -11,6 +11,7 @@ from selector.choice import Arms, Choice, choose
 from selector.choice_model import action_features, softmax
 from selector.explaining import ranked, supporting
 from selector.features import state_features
+from selector.follow import NO_PATHS
 from selector.knowledge import Assessment, Left
 from selector.learning import Learned
 from selector.live import NO_FEEDBACK, Feedback
@@ -125,8 +126,9 @@ class Engine:
         """What may be chosen, and what is believed of each."""
         allowed = np.ones(len(posterior.mean), np.bool_)
         allowed[list(reasons)] = False
-        paths = self.learned.paths.posterior(assessment.paths, posterior.mean)
-        return Arms(posterior, allowed, assessment.paths, paths, self._feedback.guidance(assessment.cluster))
+        paths = assessment.paths if self.config.following else NO_PATHS
+        path_posterior = self.learned.paths.posterior(paths, posterior.mean)
+        return Arms(posterior, allowed, paths, path_posterior, self._feedback.guidance(assessment.cluster))
 
     def _reason_to_abstain(self, seen: Considered) -> str:
         assessment, loop = seen.assessment, seen.loop

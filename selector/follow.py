@@ -47,6 +47,9 @@ class Paths:
         return len(self.rows)
 
 
+NO_PATHS = Paths(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(FEATURES) - 1)), np.zeros(0))
+
+
 @dataclass(frozen=True, slots=True)
 class PathModel:
     """Calibration of paths: the bias, then one weight for each of FEATURES; shape (6,)."""

@@ -34,6 +34,8 @@ class SelectorConfig:
     for what happens live.  `decisions` bounds how many stored decisions the choice model is fitted to, left out by
     `hold_out`.
 
+    `following` says whether stored paths may be followed.
+
     `mode` says how much of a decision an agent sees (`selector.guard`), `held_out` in [0, 1) is the least share of
     episodes left unguided to measure what guidance brings: more of them while that is not known, all of them once
     guided ones are credibly worse (`confidence`).
@@ -68,6 +70,7 @@ class SelectorConfig:
     margin: float = 0.05
     confidence: float = 0.95
     allowance: float | None = None
+    following: bool = True
     record_episodes: bool = True
 
     def __post_init__(self) -> None:

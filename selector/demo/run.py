@@ -24,6 +24,8 @@ WORLDS: Mapping[str, Callable[[], World]] = {
     "textworld": TextWorldEnvironment,
     "scienceworld": ScienceWorldEnvironment,
 }
+# Nothing is learned from the tasks that are measured, so exploring there would be in vain.
+ACTING = SelectorConfig(record_episodes=False, exploration=0.0, sharpening=30.0)
 PACKAGES = ("trajstore", "textworld-express", "scienceworld", "numpy", "faiss-cpu", "scikit-learn")
 
 
@@ -86,8 +88,7 @@ def _collect(settings: DemoSettings, world: World, on_progress: Progress) -> lis
 
 def _engine(settings: DemoSettings, store: TrajectoryStore, on_progress: Progress) -> EngineAgent:
     """The engine, which reads the store and is told not to add its own episodes to it."""
-    config = SelectorConfig(record_episodes=False)
-    selector = Selector(store, config, seed=settings.seed, on_progress=on_progress)
+    selector = Selector(store, ACTING, seed=settings.seed, on_progress=on_progress)
     selector.room(settings.namespace)
     on_progress("learning", 1, 1)
     return EngineAgent(
