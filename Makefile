@@ -11,10 +11,10 @@ PIP = "$(BIN)/python" -m pip install -qq --disable-pip-version-check -c constrai
 DEV_TOOLS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lock clean
+.PHONY: help demo test test-slow bench-environments check lock clean
 
 help:  ## Say what the targets do.
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F ': ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F ': ' '{ printf "make %-18s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.base  ## Run the engine end to end on a real environment and write a report.
 	@"$(BIN)/trajstore" demo
@@ -24,6 +24,11 @@ test: check  ## Check, then run the tests, the doctests and the README's example
 
 test-slow: $(VENV)/.dev  ## Run only the tests that take more than a few seconds.
 	@"$(BIN)/python" -m pytest -m slow
+
+bench-environments: $(VENV)/.environments  ## Make the tables of published environments anew (hours; QUICK=--quick: minutes).
+	@"$(BIN)/python" benchmarks/environments_table.py --fold test --workers $(WORKERS) $(QUICK) \
+		--json benchmarks/results/textworld.jsonl --figures benchmarks/results/textworld
+	@"$(BIN)/python" benchmarks/environments_bfcl.py $(QUICK) --json benchmarks/results/bfcl.json
 
 check: $(VENV)/.dev  ## Formatting, lint, types and the layers of the packages.
 	@"$(BIN)/ruff" format --check .
@@ -60,4 +65,9 @@ $(VENV)/.dev: $(VENV)/.base
 	@echo "installing the development tools"
 	@"$(BIN)/python" -c '$(DEV_TOOLS)' > $(VENV)/dev.txt
 	@$(PIP) -r $(VENV)/dev.txt
+	@touch $@
+
+# What bfcl-eval pins would replace half of the environment; its simulators need only the two packages named after it.
+$(VENV)/.environments: $(VENV)/.dev
+	@$(PIP) --no-deps bfcl-eval==2026.3.23 mpmath rank_bm25
 	@touch $@
