@@ -3,7 +3,9 @@
 A text was read where an observation changed nothing and told what the state did not: a recipe, a list, a letter.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ ASKED_RELATIONS = (
 )
 _ABSENT = Use()
 _MOST_MENTIONS = 3
+_ORDER = (0, 3, 4, 1, 2, 5)  # what is told of actions stands before what is told of objects
 
 
 def asked_relations(situation: Situation) -> NDArray[np.float64]:
@@ -32,43 +35,69 @@ def asked_relations(situation: Situation) -> NDArray[np.float64]:
     """
     known = map_of(situation.history, situation.state, situation.actions)
     asked = _asked(known, situation)
-    return np.array([_row(known, asked, action) for action in situation.actions], np.float64)
+    of_thing = {thing: _about(known, asked, thing) for thing in {known.things[action] for action in situation.actions}}
+    rows = [(*_told(asked, action), *of_thing[known.things[action]]) for action in situation.actions]
+    return np.array(rows, np.float64)[:, _ORDER]
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Worked out once for a decision: the words asked, and the two offered objects with most mentions left."""
+    """Worked out once for a decision: the words asked, and the two offered objects with most mentions left.
+
+    `starts` are where actions that are not done are spelled out in the text, `first` is the one spelled out first.
+    """
 
     text: str
     read: Words
+    starts: Mapping[str, int]
     first: str
     most_left: tuple[tuple[int, str], ...]
 
 
 def _asked(known: EpisodeMap, situation: Situation) -> _Asked:
     text = spoken((situation.task, *known.texts))
-    starts = [(text.find(spoken((action,))), action) for action in situation.actions if action not in known.done]
+    starts = {action: _start(text, action) for action in situation.actions if action not in known.done}
     left = {
-        thing: text.count(f" {thing} ") - known.objects.get(thing, _ABSENT).changes
+        thing: _mentions(text, thing) - known.objects.get(thing, _ABSENT).changes
         for thing in known.sights[known.here].things
     }
     most_left = tuple(sorted(((number, thing) for thing, number in left.items()), reverse=True)[:2])
-    first = min(((start, action) for start, action in starts if start >= 0), default=(0, ""))[1]
-    return _Asked(text, content_words(" ".join(known.texts)), first, most_left)
+    starts = {action: start for action, start in starts.items() if start >= 0}
+    first = min(((start, action) for action, start in starts.items()), default=(0, ""))[1]
+    return _Asked(text, content_words(" ".join(known.texts)), starts, first, most_left)
 
 
-def _row(known: EpisodeMap, asked: _Asked, action: str) -> tuple[float, ...]:
-    arguments, thing = arguments_of(action), known.things[action]
-    is_named = bool(thing) and f" {thing} " in asked.text
-    others = next((number for number, other in asked.most_left if other != thing), 0)
+def _told(asked: _Asked, action: str) -> tuple[float, ...]:
+    """What the texts say of the action."""
     return (
-        len(arguments & asked.read) / len(arguments) if arguments else 0.0,
-        float(is_named and thing not in known.objects),
-        float(is_named),
-        float(action not in known.done and spoken((action,)) in asked.text),
+        _share_of(arguments_of(action), asked.read),
+        float(action in asked.starts),
         float(action == asked.first),
-        _share(others),
     )
+
+
+def _about(known: EpisodeMap, asked: _Asked, thing: str) -> tuple[float, ...]:
+    """What the texts say of an object."""
+    is_named = bool(thing) and _mentions(asked.text, thing) > 0
+    others = next((number for number, other in asked.most_left if other != thing), 0)
+    return float(is_named and thing not in known.objects), float(is_named), _share(others)
+
+
+@lru_cache(maxsize=1 << 14)
+def _start(text: str, action: str) -> int:
+    """Where the action's words stand in the text one after the other; negative where they do not."""
+    return text.find(spoken((action,)))
+
+
+@lru_cache(maxsize=1 << 14)
+def _mentions(text: str, thing: str) -> int:
+    return text.count(f" {thing} ")
+
+
+@lru_cache(maxsize=1 << 14)
+def _share_of(words: Words, read: Words) -> float:
+    """Share of the words that were read; 0 where there are none."""
+    return len(words & read) / len(words) if words else 0.0
 
 
 def _share(mentions: int) -> float:

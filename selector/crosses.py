@@ -5,15 +5,17 @@ value 1; a linear weight for each is learned.  Most cross the tool with the word
 itself, so that what is learned holds for objects never seen; a few hold the object, for those that come again.
 """
 
-from collections.abc import Iterator
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import MENTIONS, WORDS_BEFORE, Found, Mentions, number_of
+from selector.mentions import MENTIONS, WORDS_BEFORE, Mentions, phrase_numbers
+from selector.reading import number_of
 from selector.situation import MOST_TEXTS, Situation
 
 Numbers = NDArray[np.int64]
+Mixed = NDArray[np.uint64]
 
 CROSSES = 1 << 15
 NONE = CROSSES
@@ -22,54 +24,77 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def crosses(situation: Situation) -> Numbers:
     """Features of each candidate, shape (K, n) with the same n in all situations; NONE where there is none."""
-    tools_K = np.array([number_of(candidate.tool) for candidate in situation.candidates], np.int64)
-    mentions = situation.mentions
-    columns = [*_own(tools_K, mentions, situation), *_mentioned(tools_K, mentions)]
-    return np.stack(columns, axis=1)
+    tools_K = np.array([number_of(tool) for tool in situation.tools.texts], np.int64)[situation.tools.places]
+    made = np.full((len(tools_K), _OWN + MOST_TEXTS * _OF_TEXT), NONE)
+    made[:, :_OWN] = _own(tools_K, situation).T
+    _mark_mentions(made[:, _OWN:], tools_K, situation.mentions)
+    return made
 
 
-def _own(tools_K: Numbers, mentions: Mentions, situation: Situation) -> Iterator[Numbers]:
-    """What the candidate is, and how it follows on the last step."""
-    first_KW, second_KW = mentions.phrases_PW[mentions.first], mentions.phrases_PW[mentions.second]
-    object_K, head_K, place_K = mixed(*first_KW.T), first_KW[:, -1], mixed(*second_KW.T)
-    has_object, has_place, last = mentions.first > 0, mentions.second > 0, situation.last
-    last_tool = np.full(len(tools_K), number_of(last.tool) if last else 0)
-    last_failed = np.full(len(tools_K), bool(last and last.failed))
-    yield _hashed("whole", tools_K, object_K)
-    yield np.where(has_object, _hashed("head", tools_K, head_K), NONE)
-    yield np.where(has_place, _hashed("place", tools_K, place_K), NONE)
-    yield np.where(has_place, _hashed("head in place", head_K, place_K), NONE)
-    yield _hashed("after", tools_K, last_tool, last_failed)
-    yield np.where(has_object, _hashed("object after", object_K, last_tool), NONE)
+def _own(tools_K: Numbers, situation: Situation) -> Numbers:
+    """What each candidate is, and how it follows on the last step; shape (_OWN, K)."""
+    mentions, last = situation.mentions, situation.last
+    objects_P, heads_P = np.array([_of_phrase(phrase) for phrase in mentions.phrases], np.int64).T
+    object_K, head_K, place_K = objects_P[mentions.first], heads_P[mentions.first], objects_P[mentions.second]
+    last_K = np.full(len(tools_K), number_of(last.tool) if last else 0)
+    made = np.empty((_OWN, len(tools_K)), np.uint64)
+    made[:] = _KINDS
+    made = _mix(made, np.stack([tools_K, tools_K, tools_K, head_K, tools_K, object_K]))
+    made = _mix(made, np.stack([object_K, head_K, place_K, place_K, last_K, last_K]))
+    made[_AFTER] = _mix(made[_AFTER], np.array(int(last is not None and last.failed)))
+    has_object, has_place = mentions.first > 0, mentions.second > 0
+    always = np.ones(len(tools_K), np.bool_)
+    counts = np.stack([always, has_object, has_place, has_place, always, has_object])
+    return np.where(counts, _place(made), NONE)
 
 
-def _mentioned(tools_K: Numbers, mentions: Mentions) -> Iterator[Numbers]:
-    """Whether and after which words its object, and whether its place, is mentioned in each text."""
-    place_K = mixed(*mentions.phrases_PW[mentions.second].T)
-    for name, found in zip(mentions.names, mentions.found, strict=True):
-        text_K = np.full(len(tools_K), number_of(name))
-        yield np.where(found.is_found[mentions.first, 0], _hashed("in", tools_K, text_K), NONE)
-        yield np.where(found.is_found[mentions.second, 0], _hashed("place in", tools_K, text_K), NONE)
-        yield from _after_words(found, mentions.first, _hashed("after words", tools_K, place_K, text_K))
-    missing = (MOST_TEXTS - len(mentions.names)) * (2 + MENTIONS * WORDS_BEFORE)
-    yield from (np.full(len(tools_K), NONE) for _ in range(missing))
-
-
-def _after_words(found: Found, first: Numbers, kinds_K: Numbers) -> Iterator[Numbers]:
-    for mention in range(MENTIONS):
-        for back in range(WORDS_BEFORE):
-            words_K = found.before[first, mention, back]
-            yield np.where(found.is_found[first, mention], mixed(kinds_K, words_K) % CROSSES, NONE)
+def _mark_mentions(made: Numbers, tools_K: Numbers, mentions: Mentions) -> None:
+    """Write whether and after which words its object, and whether its place, is mentioned: _OF_TEXT columns a text."""
+    found, first_K, second_K = mentions.found, mentions.first, mentions.second
+    texts_N = np.array([number_of(name) for name in mentions.names], np.int64)
+    objects_P = np.array([_of_phrase(phrase)[0] for phrase in mentions.phrases], np.int64)
+    text_H, candidate_H, mention_H = np.nonzero(found.is_found[:, first_K])
+    after_K = _mix(_mix(_AFTER_WORDS, tools_K), objects_P[second_K])
+    kinds_H = _place(_mix(after_K[candidate_H], texts_N[text_H]))
+    words_HB = found.before[text_H, first_K[candidate_H], mention_H]
+    columns_H = _OF_TEXT * text_H + 2 + mention_H * WORDS_BEFORE
+    columns_HB = columns_H[:, None] + np.arange(WORDS_BEFORE)
+    made[candidate_H[:, None], columns_HB] = _place(_mix(_mix(_START, kinds_H)[:, None], words_HB))
+    for column, kind, phrase_K in ((0, _IN, first_K), (1, _PLACE_IN, second_K)):
+        text_H, candidate_H = np.nonzero(found.is_found[:, phrase_K, 0])
+        in_H = _place(_mix(_mix(kind, tools_K[candidate_H]), texts_N[text_H]))
+        made[candidate_H, _OF_TEXT * text_H + column] = in_H
 
 
 def mixed(*numbers: NDArray[np.integer] | NDArray[np.bool_]) -> Numbers:
-    """One number of 62 bits for several; shape of each of them."""
-    made = np.zeros(len(numbers[0]), np.uint64)
-    for number in numbers:
-        made = (made ^ number.astype(np.uint64)) * _GOLDEN
-        made ^= made >> np.uint64(29)
-    return (made >> np.uint64(2)).astype(np.int64)
+    """One number of 62 bits for several; shape of all of them together."""
+    return (reduce(_mix, numbers, _START) >> np.uint64(2)).astype(np.int64)
 
 
-def _hashed(kind: str, *numbers: NDArray[np.integer] | NDArray[np.bool_]) -> Numbers:
-    return mixed(np.full(len(numbers[0]), number_of(kind)), *numbers) % CROSSES
+def _mix(made: Mixed, number: NDArray[np.integer] | NDArray[np.bool_]) -> Mixed:
+    """The mixture with one number more."""
+    made = (made ^ number.astype(np.uint64)) * _GOLDEN
+    return made ^ (made >> np.uint64(29))
+
+
+def _place(made: Mixed) -> Numbers:
+    """The place of a mixture in [0, CROSSES)."""
+    return ((made >> np.uint64(2)) % np.uint64(CROSSES)).astype(np.int64)
+
+
+@lru_cache(maxsize=1 << 14)
+def _of_phrase(phrase: str) -> tuple[int, int]:
+    """The number of a phrase, and that of its last word."""
+    numbers = phrase_numbers(phrase)
+    return int(mixed(*np.array(numbers, np.int64)[:, None])[0]), numbers[-1]
+
+
+def _kind(name: str) -> Mixed:
+    return _mix(_START, np.array([number_of(name)]))
+
+
+_START = np.zeros(1, np.uint64)
+_KINDS = np.stack([_kind(name) for name in ("whole", "head", "place", "head in place", "after", "object after")])
+_OWN, _AFTER = len(_KINDS), 4
+_OF_TEXT = 2 + MENTIONS * WORDS_BEFORE
+_IN, _PLACE_IN, _AFTER_WORDS = _kind("in"), _kind("place in"), _kind("after words")

@@ -3,14 +3,15 @@
 Verbs are compared by their first letters, so that a list that holds a "sliced carrot" is seen to answer.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import STEM_LETTERS, Found, number_of
-from selector.situation import STATE, TASK, Situation
+from selector.mentions import stem_of
+from selector.situation import Situation
 
 Floats = NDArray[np.float64]
-Marks = NDArray[np.bool_]
 
 MENTION_RELATIONS = (
     "object in the task",
@@ -26,28 +27,21 @@ MENTION_RELATIONS = (
 def mention_relations(situation: Situation) -> Floats:
     """How the first two arguments of each candidate were mentioned; shape (K, len(MENTION_RELATIONS)), 0 or 1 each."""
     mentions = situation.mentions
-    verbs_K = np.array([_verb(candidate.tool) for candidate in situation.candidates], np.int64)
-    named = dict(zip(mentions.names, mentions.found, strict=True))
-    read = [found for name, found in named.items() if name not in (TASK, STATE)]
-    columns = [
-        *(named[name].is_found[mentions.first, 0] for name in (TASK, STATE)),
-        _any([found.is_found[mentions.first, 0] for found in read], len(verbs_K)),
-        *(_told(verbs_K, named[name], mentions.first) for name in (TASK, STATE)),
-        _any([_told(verbs_K, found, mentions.first) for found in read], len(verbs_K)),
-        _any([found.is_found[mentions.second, 0] for found in read], len(verbs_K)),
-    ]
-    return np.stack(columns, axis=1).astype(np.float64)
+    verbs_K = np.array([_verb(tool) for tool in situation.tools.texts], np.int64)[situation.tools.places]
+    is_there_NP = mentions.found.is_found[:, :, 0]
+    # NO_WORD, which stands where nothing was found, is the number of no verb.
+    is_told_NK = (mentions.found.before_stems[:, mentions.first] == verbs_K[:, None, None]).any(axis=(2, 3))
+    task, state, was_read = 0, 1, slice(2, None)
+    was_read_P = np.asarray(is_there_NP[was_read].any(axis=0))
+    made = np.empty((len(MENTION_RELATIONS), len(verbs_K)))
+    made[0:2] = is_there_NP[[task, state]][:, mentions.first]
+    made[2] = was_read_P[mentions.first]
+    made[3:5] = is_told_NK[[task, state]]
+    made[5] = is_told_NK[was_read].any(axis=0)
+    made[6] = was_read_P[mentions.second]
+    return made.T
 
 
+@lru_cache(maxsize=1 << 12)
 def _verb(tool: str) -> int:
-    return number_of(tool.lower().split()[0][:STEM_LETTERS]) if tool.strip() else 0
-
-
-def _told(verbs_K: NDArray[np.int64], found: Found, first: NDArray[np.int64]) -> Marks:
-    """Whether the verb stands among the words before a mention of the object."""
-    is_verb = found.before_stems[first] == verbs_K[:, None, None]
-    return np.asarray((is_verb & found.is_found[first][:, :, None]).any(axis=(1, 2)))
-
-
-def _any(marks: list[Marks], candidates: int) -> Marks:
-    return np.any(marks, axis=0) if marks else np.zeros(candidates, np.bool_)
+    return stem_of(tool.lower().split()[0]) if tool.strip() else 0

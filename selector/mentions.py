@@ -4,18 +4,14 @@
 in what a tool gave back, by which tool, and after which words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import words_of
-from trajstore.embedding import word_hash
-from trajstore.render import render_arguments
-from trajstore.schema import Candidate
+from selector.reading import number_of, numbers_of, words_of
 
 Numbers = NDArray[np.int64]
 
@@ -24,24 +20,30 @@ MENTIONS = 3
 WORDS_BEFORE = 2
 NO_WORD = -1
 STEM_LETTERS = 4
+_MARGIN = PHRASE_WORDS + WORDS_BEFORE
+_WORD_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A text as numbers of its n words and of their stems, and the places of each word in it."""
+    """A text as numbers of its n words and of their stems (_MARGIN + n,), NO_WORD before the first of them.
+
+    `places` (n,) leads to the words in the order of their numbers, equal ones in the order of the text; `sorted_words`
+    are they.
+    """
 
     words: Numbers
     stems: Numbers
-    order: Numbers
+    places: Numbers
     sorted_words: Numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Mentions of P phrases in one text, the last first: whether there is one (P, MENTIONS), and what stands before it.
+    """Mentions of P phrases in N texts, the last first: whether there is one (N, P, MENTIONS), and what stands before.
 
-    `before` and `before_stems` (P, MENTIONS, WORDS_BEFORE) are numbers of words, the nearest first, NO_WORD where the
-    text begins.
+    `before` and `before_stems` (N, P, MENTIONS, WORDS_BEFORE) are numbers of words, the nearest first, NO_WORD where
+    the text begins or the phrase is not mentioned.
     """
 
     is_found: NDArray[np.bool_]
@@ -49,20 +51,35 @@ class Found:
     before_stems: Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """The first two arguments (by name) of K candidates, and where each of them is mentioned.
+
+    `phrases` are all P different arguments, the first of them empty; `first` and `second` (K,) their places for each
+    candidate.  `found` tells of the texts in the order of `names`.
+    """
+
+    phrases: tuple[str, ...]
+    first: Numbers
+    second: Numbers
+    names: tuple[str, ...]
+    found: Found
+
+
 @lru_cache(maxsize=1 << 13)
 def read(text: str) -> Reading:
     """The text as numbers."""
-    found = words_of(text)
-    words = np.fromiter(map(number_of, found), np.int64, len(found))
-    stems = np.fromiter((number_of(word[:STEM_LETTERS]) for word in found), np.int64, len(found))
-    order = np.argsort(words, kind="stable")
-    return Reading(words, stems, order, words[order])
+    margin = np.full(_MARGIN, NO_WORD)
+    words = np.concatenate([margin, numbers_of(text)])
+    stems = np.concatenate([margin, np.fromiter(map(stem_of, words_of(text)), np.int64)])
+    places = _MARGIN + np.argsort(words[_MARGIN:], kind="stable")
+    return Reading(words, stems, places, words[places])
 
 
 @lru_cache(maxsize=1 << 16)
-def number_of(word: str) -> int:
-    """A number of 32 bits for a word, the same in every process."""
-    return word_hash(word) >> 1
+def stem_of(word: str) -> int:
+    """The number of a word's first STEM_LETTERS letters."""
+    return number_of(word[:STEM_LETTERS])
 
 
 @lru_cache(maxsize=1 << 14)
@@ -72,57 +89,39 @@ def phrase_numbers(phrase: str) -> tuple[int, ...]:
     return (*[NO_WORD] * (PHRASE_WORDS - len(numbers)), *numbers)
 
 
-def find(phrases_PW: Numbers, reading: Reading) -> Found:
-    """The last MENTIONS mentions of each phrase (P, PHRASE_WORDS), word for word."""
-    heads_P = phrases_PW[:, -1]
-    left_P = np.searchsorted(reading.sorted_words, heads_P, "left")
-    right_P = np.searchsorted(reading.sorted_words, heads_P, "right")
-    ranks_PM = right_P[:, None] - 1 - np.arange(MENTIONS)
-    padded = np.concatenate([np.full(PHRASE_WORDS + WORDS_BEFORE, NO_WORD), reading.words])
-    stems = np.concatenate([np.full(PHRASE_WORDS + WORDS_BEFORE, NO_WORD), reading.stems])
-    is_found = (ranks_PM >= left_P[:, None]) & (heads_P[:, None] != NO_WORD)
-    places_PM = PHRASE_WORDS + WORDS_BEFORE + _take(reading.order, ranks_PM)
-    for back in range(1, PHRASE_WORDS):
-        wanted_P1 = phrases_PW[:, -1 - back][:, None]
-        is_found &= (wanted_P1 == NO_WORD) | (padded[places_PM - back] == wanted_P1)
-    starts_PM = places_PM - (phrases_PW != NO_WORD).sum(axis=1)[:, None] + 1
-    starts_PM = np.where(is_found, starts_PM, PHRASE_WORDS + WORDS_BEFORE)
-    before = starts_PM[:, :, None] - 1 - np.arange(WORDS_BEFORE)
-    return Found(is_found, padded[before], stems[before])
+def find(phrases_PW: Numbers, readings: Sequence[Reading]) -> Found:
+    """The last MENTIONS mentions of each phrase (P, PHRASE_WORDS) in each of the texts, word for word."""
+    words, stems = (np.concatenate(parts) for parts in zip(*((one.words, one.stems) for one in readings), strict=True))
+    text_H, phrase_H, mention_H, place_H = _heads(phrases_PW, readings)
+    wanted_HW = phrases_PW[phrase_H, :-1]
+    read_HW = words[place_H[:, None] - np.arange(PHRASE_WORDS - 1, 0, -1)]
+    is_whole = ((wanted_HW == NO_WORD) | (wanted_HW == read_HW)).all(axis=1)
+    lengths_P = (phrases_PW != NO_WORD).sum(axis=1)
+    start_H = (place_H - lengths_P[phrase_H])[is_whole]
+    before_HB = start_H[:, None] - np.arange(WORDS_BEFORE)
+    hits = text_H[is_whole], phrase_H[is_whole], mention_H[is_whole]
+    shape = (len(readings), len(phrases_PW), MENTIONS)
+    is_found = np.zeros(shape, np.bool_)
+    is_found[hits] = True
+    before, before_stems = np.full((2, *shape, WORDS_BEFORE), NO_WORD)
+    before[hits], before_stems[hits] = words[before_HB], stems[before_HB]
+    return Found(is_found, before, before_stems)
 
 
-def _take(values: Numbers, places: Numbers) -> Numbers:
-    if not len(values):
-        return np.zeros(places.shape, np.int64)
-    return values[np.clip(places, 0, len(values) - 1)]
+def _heads(phrases_PW: Numbers, readings: Sequence[Reading]) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """The last MENTIONS places of each phrase's last word in each text: text, phrase, mention and place, (H,) each.
 
-
-@dataclass(frozen=True, slots=True)
-class Mentions:
-    """The first two arguments (by name) of K candidates, and where each of them is mentioned.
-
-    `phrases_PW` (P, PHRASE_WORDS) are all different arguments, row 0 the empty one; `first` and `second` (K,) the rows
-    of each candidate's.  `found` has one entry for each text, in the order of `names`.
+    All texts are searched at once: the number of its text stands above the bits of each word.
     """
-
-    phrases_PW: Numbers
-    first: Numbers
-    second: Numbers
-    names: tuple[str, ...]
-    found: tuple[Found, ...]
-
-
-def find_mentions(candidates: Sequence[Candidate], texts: Mapping[str, str]) -> Mentions:
-    """Look the candidates' arguments up in each of the named texts."""
-    rows = {"": 0}
-    pairs = [_first_two(candidate.args) for candidate in candidates]
-    numbers = [(rows.setdefault(one, len(rows)), rows.setdefault(two, len(rows))) for one, two in pairs]
-    first, second = np.array(numbers, np.int64).reshape(-1, 2).T
-    phrases_PW = np.array([phrase_numbers(phrase) for phrase in rows], np.int64)
-    found = tuple(find(phrases_PW, read(text)) for text in texts.values())
-    return Mentions(phrases_PW, first, second, tuple(texts), found)
-
-
-def _first_two(args: Mapping[str, Any]) -> tuple[str, str]:  # Any: JSON
-    values = [render_arguments({name: args[name]}) for name in sorted(args)[:2]] + ["", ""]
-    return values[0], values[1]
+    lengths = [len(one.places) for one in readings]
+    starts = np.concatenate([[0], np.cumsum([len(one.words) for one in readings[:-1]], dtype=np.int64)])
+    texts = np.arange(len(readings)) << (_WORD_BITS + 1)
+    none = [np.full(MENTIONS, -2)]
+    keys = np.concatenate(none + [one.sorted_words for one in readings])
+    keys[MENTIONS:] += np.repeat(texts, lengths)
+    places = np.concatenate(none + [one.places for one in readings])
+    places[MENTIONS:] += np.repeat(starts, lengths)
+    wanted_NP = texts[:, None] + phrases_PW[:, -1]
+    ranks_NPM = np.searchsorted(keys, wanted_NP, "right")[:, :, None] - 1 - np.arange(MENTIONS)
+    text_H, phrase_H, mention_H = hits = np.nonzero(keys[ranks_NPM] == wanted_NP[:, :, None])
+    return text_H, phrase_H, mention_H, places[ranks_NPM[hits]]

@@ -62,13 +62,11 @@ def number_relations(situation: Situation) -> Floats:
     has_number = np.isfinite(numbers_K)
     if not has_number.any():
         return np.zeros((len(numbers_K), len(NUMBER_RELATIONS)))
-    names: dict[str, int] = {}
-    tools_K = np.array([names.setdefault(candidate.tool, len(names)) for candidate in situation.candidates])
-    done = {step.action for step in situation.history}
+    tools_K, done = situation.tools.places, set(situation.done)
     is_open = np.array([action not in done for action in situation.actions]) & has_number
-    earned = [quantity(step.action) for step in situation.history if (step.reward or 0.0) > 0.0]
+    earned = [quantity(step.action) for step in situation.history if step.reward and step.reward > 0.0]
     is_due = has_number & ~np.isin(numbers_K, earned)
-    used = (quantity(step.action) for step in reversed(situation.history))
+    used = map(quantity, reversed(situation.done))
     previous = next((value for value in used if np.isfinite(value)), -1.0)
     newest = situation.last.observation if situation.last else situation.state
     columns = [

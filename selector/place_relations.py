@@ -1,7 +1,7 @@
 """How each candidate stands to the map of the episode: what its like did so far, where it leads, what lies that way."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +12,10 @@ from selector.episode_map import EpisodeMap, Use, Visit, map_of
 from selector.episode_ways import Names, leads_to, links_of, names_of
 from selector.phrases import Words, arguments_of, content_words, phrases_of, spoken, verb_of
 from selector.read_map import distances
+from selector.reading import Distinct, distinct
 from selector.situation import Situation
+
+Floats = NDArray[np.float64]
 
 PLACE_RELATIONS = (
     "its verb moves",
@@ -40,15 +43,24 @@ PLACE_RELATIONS = (
 _ABSENT, _NEVER = Use(), Visit()
 
 
-def place_relations(situation: Situation) -> NDArray[np.float64]:
+def place_relations(situation: Situation) -> Floats:
     """How each candidate stands to the map of the episode; shape (K, len(PLACE_RELATIONS)), about 0 to 1 each.
 
     A verb moves where its use led to another place; names are sought in the order in which the task has them.
     """
     known = map_of(situation.history, situation.state, situation.actions)
-    atlas = _atlas(known, situation.task)
-    rows = [(*_fate(known, action), *_way(known, atlas, action)) for action in situation.actions]
-    return np.array(rows, np.float64)
+    verbs = distinct(map(verb_of, situation.actions))
+    things = distinct(map(known.things.__getitem__, situation.actions))
+    use_V = [known.verbs.get(verb, _ABSENT) for verb in verbs.texts]
+    return np.concatenate(
+        [
+            np.array([_effects(use) for use in use_V])[verbs.places],
+            np.array([_reward(known, thing) for thing in things.texts])[things.places, None],
+            _fates(known, situation.actions, verbs),
+            _ways(known, situation, [verb for verb, use in zip(verbs.texts, use_V, strict=True) if use.moves]),
+        ],
+        axis=1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +119,34 @@ def _named_ahead(known: EpisodeMap, names: Names, task: str) -> list[str]:
     return named[at:]
 
 
-def _fate(known: EpisodeMap, action: str) -> tuple[float, ...]:
-    """What the action, its verb and its object did so far."""
-    verb, arguments = verb_of(action), arguments_of(action)
-    use, about = known.verbs.get(verb, _ABSENT), known.objects.get(known.things[action], _ABSENT)
-    description = known.sights[known.here].text.description(arguments)
-    tried = known.tries.get((known.here, action, description))
-    done = known.done.get(action, _NEVER)
-    return (
-        use.moves / (use.uses + 1),
-        use.changes / (use.uses + 1),
-        use.reveals / (use.uses + 1),
-        max(-1.0, min(1.0, about.reward / (about.uses + 1))),
-        float(tried is not None),
-        float(tried is False),
-        float(action in known.fresh),
-        1.0 / (1 + known.clock - done.last) if done.count else 0.0,
-        float(use.reveals > 0 and not done.count),
-        float(verb not in arguments and _says(description, verb)),
-    )
+def _effects(use: Use) -> tuple[float, float, float]:
+    """How often a verb moved, changed and revealed something."""
+    return use.moves / (use.uses + 1), use.changes / (use.uses + 1), use.reveals / (use.uses + 1)
+
+
+def _reward(known: EpisodeMap, thing: str) -> float:
+    """Mean reward of the object's uses, in [−1, 1]."""
+    use = known.objects.get(thing, _ABSENT)
+    return max(-1.0, min(1.0, use.reward / (use.uses + 1)))
+
+
+def _fates(known: EpisodeMap, actions: Sequence[str], verbs: Distinct) -> Floats:
+    """What each action did so far, and whether the state says that it is done; shape (K, 6)."""
+    text, words = known.sights[known.here].text, f" {' '.join(known.sights[known.here].text.masks)}"
+    revealing = known.revealing
+    reveals = np.array([verb in revealing for verb in verbs.texts])[verbs.places]
+    is_said = np.array([f" {verb}" in words for verb in verbs.texts])[verbs.places]
+    made = np.zeros((len(actions), 6))
+    made[:, 2] = [action in known.fresh for action in actions]
+    made[:, 4] = reveals
+    for place in [place for place, action in enumerate(actions) if action in known.done]:
+        tried = known.tries.get((known.here, actions[place], text.description(arguments_of(actions[place]))))
+        ago = known.clock - known.done[actions[place]].last
+        made[place] = tried is not None, tried is False, made[place, 2], 1.0 / (1 + ago), 0.0, 0.0
+    for place in np.flatnonzero(is_said).tolist():
+        verb, arguments = verb_of(actions[place]), arguments_of(actions[place])
+        made[place, 5] = verb not in arguments and _says(text.description(arguments), verb)
+    return made
 
 
 @lru_cache(maxsize=1 << 14)
@@ -134,12 +155,22 @@ def _says(description: Words, verb: str) -> bool:
     return any(word.startswith(verb) for word in description)
 
 
+def _ways(known: EpisodeMap, situation: Situation, moving: Sequence[str]) -> Floats:
+    """Where each action leads, and what it leads nearer to; shape (K, 11), zeros unless its verb moved the agent."""
+    made = np.zeros((len(situation.actions), 11))
+    if moving:
+        atlas, verbs = _atlas(known, situation.task), frozenset(moving)
+        for place, action in enumerate(situation.actions):
+            if verb_of(action) in verbs:
+                made[place] = _way(known, atlas, action)
+    return made
+
+
 def _way(known: EpisodeMap, atlas: _Atlas, action: str) -> tuple[float, ...]:
-    """Where the action leads, and what it leads nearer to; zeros unless its verb moved the agent before."""
-    use = known.verbs.get(verb_of(action), _ABSENT)
-    goal = leads_to(known, atlas.names, known.here, action) if use.moves else ""
+    """Where an action leads, and what it leads nearer to; zeros where it is known to lead nowhere."""
+    goal = leads_to(known, atlas.names, known.here, action)
     if not goal:
-        return _NOWHERE
+        return (0.0,) * 11
     visit = known.visits.get(goal, _NEVER)
     return (
         float(visit.count > 0),
@@ -152,9 +183,6 @@ def _way(known: EpisodeMap, atlas: _Atlas, action: str) -> tuple[float, ...]:
         _toward(atlas.wanted, known.here, goal)[0],
         *_toward(atlas.next_named, known.here, goal),
     )
-
-
-_NOWHERE = (0.0,) * 11
 
 
 def _toward(field: Mapping[str, int], here: str, goal: str) -> tuple[float, float]:

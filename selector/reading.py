@@ -1,15 +1,56 @@
-"""Texts as words."""
+"""Texts as words, and words as numbers."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.embedding import word_hash
 
 MOST_CHARACTERS = 4000
 _WORD = re.compile(r"[a-z]+|\d+")
 
 
-def words_of(text: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Texts without their repetitions, in the order in which they come up; `places` (n,) leads from each to its own."""
+
+    texts: tuple[str, ...]
+    places: NDArray[np.int64]
+
+
+@lru_cache(maxsize=1 << 13)
+def words_of(text: str) -> tuple[str, ...]:
     """Words and numbers of the first MOST_CHARACTERS characters, in lower case.
 
     >>> words_of("Take 2 apples, re-try.")
-    ['take', '2', 'apples', 're', 'try']
+    ('take', '2', 'apples', 're', 'try')
     """
-    return _WORD.findall(text[:MOST_CHARACTERS].lower())
+    return tuple(_WORD.findall(text[:MOST_CHARACTERS].lower()))
+
+
+@lru_cache(maxsize=1 << 16)
+def number_of(word: str) -> int:
+    """A number of 32 bits for a word, the same in every process."""
+    return word_hash(word) >> 1
+
+
+@lru_cache(maxsize=1 << 15)
+def numbers_of(text: str) -> NDArray[np.int64]:
+    """The numbers of a text's words, in their order; shape (n,)."""
+    return np.fromiter(map(number_of, words_of(text)), np.int64)
+
+
+def distinct(texts: Iterable[str]) -> Distinct:
+    """Number the different texts.
+
+    >>> found = distinct(["b", "a", "b"])
+    >>> found.texts, found.places.tolist()
+    (('b', 'a'), [0, 1, 0])
+    """
+    numbers: dict[str, int] = {}
+    places = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return Distinct(tuple(numbers), np.array(places, np.int64))

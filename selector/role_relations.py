@@ -11,13 +11,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import words_of
+from selector.reading import distinct, words_of
 from selector.situation import Situation
-from trajstore.render import PastStep, render_arguments
+from trajstore.render import PastStep
 
 Floats = NDArray[np.float64]
 
-PLACES = 2
 WINDOW = 4
 RECENT = 4
 
@@ -59,8 +58,9 @@ def role_relations(situation: Situation) -> Floats:
     [1.0, 0.0]
     """
     read = _Read.of(situation)
-    columns = [_of_phrases([_part(one.args, place) for one in situation.candidates], read) for place in range(PLACES)]
-    return np.concatenate([*columns, _of_calls(situation, read)], axis=1)
+    calls = situation.calls
+    first, second = [_phrase(call.first) for call in calls], [_phrase(call.second) for call in calls]
+    return np.concatenate([_of_phrases(first, read), _of_phrases(second, read), _of_calls(situation, read)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,8 @@ class _Read:
 
 
 def _of_phrases(phrases: Sequence[str], read: _Read) -> Floats:
-    numbers: dict[str, int] = {}
-    own = [numbers.setdefault(phrase, len(numbers)) for phrase in phrases]
-    return np.array([_roles(phrase, read) for phrase in numbers], np.float64)[own]
+    own = distinct(phrases)
+    return np.array([_roles(phrase, read) for phrase in own.texts], np.float64)[own.places]
 
 
 def _roles(phrase: str, read: _Read) -> list[float]:
@@ -123,7 +122,7 @@ def _of_calls(situation: Situation, read: _Read) -> Floats:
     """How each candidate's tool and whole call stand to the task and to what was called before."""
     history, actions = situation.history, situation.actions
     times_of_tool = _counted([step.tool.lower() for step in history])
-    times = _counted([step.action for step in history])
+    times = _counted(situation.done)
     failed = {step.action for step in history if step.failed}
     rewarded = {step.action for step in history if (step.reward or 0.0) > 0.0}
     row = _repeats(history)
@@ -144,14 +143,9 @@ def _of_calls(situation: Situation, read: _Read) -> Floats:
 
 def _named_with(situation: Situation, read: _Read) -> Floats:
     """Share of a tool's words that stand within a few words before the task's mention of the first argument."""
-    found: dict[tuple[str, str], float] = {}
-    values = []
-    for one in situation.candidates:
-        pair = (one.tool, _part(one.args, 0))
-        if pair not in found:
-            found[pair] = _before_mention(pair[0], pair[1], read.task)
-        values.append(found[pair])
-    return np.array(values, np.float64)
+    pairs = [(one.tool, _phrase(call.first)) for one, call in zip(situation.candidates, situation.calls, strict=True)]
+    found = {pair: _before_mention(*pair, read.task) for pair in dict.fromkeys(pairs)}
+    return np.array([found[pair] for pair in pairs], np.float64)
 
 
 def _before_mention(tool: str, phrase: str, task: str) -> float:
@@ -160,15 +154,6 @@ def _before_mention(tool: str, phrase: str, task: str) -> float:
         near = task[:at].split()[-WINDOW:]
         best = max(best, sum(word in near for word in tool_words) / len(tool_words))
     return best
-
-
-def _part(args: object, place: int) -> str:
-    """The words of one argument, empty where there are fewer."""
-    if not isinstance(args, dict) or len(args) <= place:
-        return ""
-    name = sorted(args)[place]
-    value = args[name]
-    return _phrase(value if isinstance(value, str) else render_arguments({name: value}))
 
 
 def _steps_of(history: Sequence[PastStep]) -> dict[str, list[int]]:

@@ -2,18 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import Mentions, find_mentions
+from selector.mentions import Mentions, find, phrase_numbers, read
+from selector.reading import Distinct, distinct
 from trajstore.experience import Experience, Playback
 from trajstore.render import PastStep, render_action, render_arguments, render_goal, render_state
 from trajstore.schema import Candidate
 
 TASK, STATE = "^task", "^state"
 MOST_TEXTS = 12
+_TEXT = frozenset({str})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A candidate as words: its action, and its first two arguments by their names, "" where it has fewer."""
+
+    action: str
+    first: str
+    second: str
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,21 @@ class Situation:
         return render_state(self.state, ()) or render_goal(self.task)
 
     @cached_property
+    def calls(self) -> tuple["Call", ...]:
+        """Each candidate as words."""
+        return tuple(map(call_of, self.candidates))
+
+    @cached_property
     def actions(self) -> tuple[str, ...]:
         """Each candidate's action as words."""
         if not self.is_grounded:
             return tuple(candidate.tool.lower() for candidate in self.candidates)
-        return tuple(render_action(candidate.tool, candidate.args) for candidate in self.candidates)
+        return tuple(call.action for call in self.calls)
+
+    @cached_property
+    def done(self) -> tuple[str, ...]:
+        """The action of each past step as words."""
+        return tuple(step.action for step in self.history)
 
     @cached_property
     def is_grounded(self) -> bool:
@@ -48,26 +69,34 @@ class Situation:
         return any(candidate.args for candidate in self.candidates)
 
     @cached_property
-    def objects(self) -> tuple[str, ...]:
-        """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
-        return tuple(
-            render_arguments({name: candidate.args[name] for name in sorted(candidate.args)[:1]})
-            for candidate in self.candidates
-        )
+    def is_described(self) -> bool:
+        """Whether any candidate says more of itself than its tool's name: arguments, or a text."""
+        return self.is_grounded or any(candidate.text for candidate in self.candidates)
 
     @cached_property
-    def is_described(self) -> bool:
-        """Whether any candidate says more of itself than its tool's name."""
-        return any(candidate.args or candidate.text for candidate in self.candidates)
+    def tools(self) -> Distinct:
+        """The different tools offered, and which of them is each candidate's."""
+        return distinct(candidate.tool for candidate in self.candidates)
+
+    @cached_property
+    def objects(self) -> tuple[str, ...]:
+        """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
+        return tuple(call.first for call in self.calls)
 
     @cached_property
     def mentions(self) -> Mentions:
-        """Where the candidates' arguments are mentioned in the task, the state, and the newest words of each tool."""
+        """Where the candidates' first two arguments are mentioned: in the task, in the state, and in what tools gave.
+
+        Of each tool the newest words count, of the MOST_TEXTS − 2 tools that were called last.
+        """
         texts = {TASK: self.task, STATE: self.state}
         for step in reversed(self.history):
             if len(texts) < MOST_TEXTS and step.observation:
                 texts.setdefault(step.tool, step.observation)
-        return find_mentions(self.candidates, texts)
+        parts = distinct(["", *(call.first for call in self.calls), *(call.second for call in self.calls)])
+        first, second = parts.places[1:].reshape(2, -1)
+        phrases_PW = np.array([phrase_numbers(phrase) for phrase in parts.texts], np.int64)
+        return Mentions(parts.texts, first, second, tuple(texts), find(phrases_PW, [*map(read, texts.values())]))
 
     @property
     def last(self) -> PastStep | None:
@@ -93,12 +122,33 @@ class CandidateSet:
 
 def number_candidates(situation: Situation, experience: Experience) -> CandidateSet:
     """Look the candidates up in the experience's vocabularies."""
-    names: dict[str, int] = {}
-    tool_of = np.array([names.setdefault(candidate.tool, len(names)) for candidate in situation.candidates], np.int64)
+    names, tool_of = situation.tools.texts, situation.tools.places
     tools = np.array([experience.tools.known(name) for name in names], np.int64)
     siblings = np.bincount(tool_of, minlength=len(names))[tool_of]
     actions = np.array([experience.actions.known(action) for action in situation.actions], np.int64)
-    return CandidateSet(tuple(names), tools, tool_of, siblings, actions)
+    return CandidateSet(names, tools, tool_of, siblings, actions)
+
+
+def call_of(candidate: Candidate) -> Call:
+    """A candidate as words; remembered where all its arguments are texts.
+
+    >>> call_of(Candidate("put", {"place": "Box", "object": "coin"}))
+    Call(action='put coin box', first='coin', second='box')
+    """
+    args = candidate.args
+    if _TEXT.issuperset(map(type, args.values())):  # 1, 1.0 and True are equal keys and different words
+        return _call_of_texts(candidate.tool, tuple(args.items()))
+    return _call(candidate.tool, args)
+
+
+@lru_cache(maxsize=1 << 15)
+def _call_of_texts(tool: str, args: tuple[tuple[str, str], ...]) -> Call:
+    return _call(tool, dict(args))
+
+
+def _call(tool: str, args: Mapping[str, object]) -> Call:
+    first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
+    return Call(render_action(tool, args), first, second)
 
 
 def place_of(situation: Situation, tool: str, args: Mapping[str, object]) -> int | None:

@@ -1,19 +1,25 @@
 """How each candidate stands to what was read and done, by the words that they share; it carries over to new objects."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import words_of
+from selector.reading import MOST_CHARACTERS, numbers_of
 from selector.situation import Situation
-from trajstore.embedding import word_hash
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 _WORD_TABLE = 1 << 15
 _PAIR_TABLE = 1 << 17
+_READ = 4
+_NO_REWARD = 1e-12
+_NOTHING = np.zeros(0, np.int64)
 
 WORD_RELATIONS = (
     "words in the task",
@@ -37,103 +43,111 @@ WORD_RELATIONS = (
 )
 
 
-def word_relations(situation: Situation) -> NDArray[np.float64]:
+def word_relations(situation: Situation) -> Floats:
     """How each candidate stands to what was read and done; shape (K, len(WORD_RELATIONS)), about 0 to 1 each."""
-    words, pairs = _arguments(situation.actions), _pairs(situation.actions)
     history = situation.history
-    newest = history[-1].observation if history else ""
-    older = " . ".join(dict.fromkeys(step.observation for step in history[:-1]))
-    texts = [situation.task, situation.state, newest, older]
-    word_tables = [_table(_encode(text).words, _WORD_TABLE) for text in texts]
-    pair_tables = [
-        _table(_encode(text).pairs, _PAIR_TABLE) for text in (texts[0], f"{newest} {situation.state}", older)
-    ]
-    last_words = _table(_encode(history[-1].args if history else "").words, _WORD_TABLE)
-    older_words = _table(_encode(" ".join(step.args for step in history[:-1])).words, _WORD_TABLE)
-    read = np.logical_or.reduce(word_tables)
-    columns = [
-        *(words.share_in(table) for table in word_tables),
-        *(pairs.share_in(table) for table in pair_tables),
-        *_repeats(situation),
-        words.share_in(last_words),
-        words.share_in(older_words),
-        (words.lengths > 0).astype(np.float64),
-        np.where(words.lengths > 0, 1.0 - words.share_in(read), 0.0),
-    ]
-    return np.stack(columns, axis=1)
+    newest = [step.observation for step in history[-1:]]
+    task, state = _read([situation.task]), _read([situation.state])
+    older = _read(dict.fromkeys(step.observation for step in history[:-1]), " . ")
+    done = _read([step.args for step in history[-1:]]), _read([step.args for step in history[:-1]])
+    words = _ragged([_argument_words(action) for action in situation.actions])
+    pairs = _ragged([_action_pairs(action) for action in situation.actions])
+    in_words = words.shares_in([text % _WORD_TABLE for text in (task, state, _read(newest), older, *done)], _WORD_TABLE)
+    around = _read([*newest, situation.state]) if newest else state
+    in_pairs = pairs.shares_in([_pairs(text) for text in (task, around, older)], _PAIR_TABLE)
+    has_words = (words.lengths > 0).astype(np.float64)
+    texts, never_read = in_words[:, :4], has_words - in_words[:, -1]
+    parts = (texts, in_pairs[:, :3], _repeats(situation), _newest_reward(situation), in_words[:, 4:6])
+    return np.column_stack([*parts, has_words, never_read])
 
 
-def _repeats(situation: Situation) -> list[NDArray[np.float64]]:
-    """How often each action was done, whether in this very state, whether just now, and what it earned or lost."""
-    done = [step.action for step in situation.history]
-    times = Counter(done)
-    earned = {step.action for step in situation.history if (step.reward or 0.0) > 0.0}
-    lost = {step.action for step in situation.history if (step.reward or 0.0) < 0.0}
-    here = {action for action, step in zip(done, situation.history, strict=True) if step.state == situation.state}
-    last = done[-1] if done else None
-    return [
-        np.log1p([times.get(action, 0) for action in situation.actions]),
-        np.array([action in here for action in situation.actions], np.float64),
-        np.array([action == last for action in situation.actions], np.float64),
-        np.array([action in earned for action in situation.actions], np.float64),
-        np.array([action in lost for action in situation.actions], np.float64),
-        *_newest_reward(situation),
-    ]
+def _repeats(situation: Situation) -> Floats:
+    """How often each action was done, whether in this very state, whether just now, and what it earned or lost.
+
+    Shape (K, 5).
+    """
+    steps = list(zip(situation.done, situation.history, strict=True))
+    times = Counter(situation.done)
+    here = {action for action, step in steps if step.state == situation.state}
+    earned = {action for action, step in steps if step.reward and step.reward > 0.0}
+    lost = {action for action, step in steps if step.reward and step.reward < 0.0}
+    made = np.zeros((len(situation.actions), 5))
+    for place, action in enumerate(situation.actions):
+        if action in times:
+            is_last = action == situation.done[-1]
+            made[place] = math.log1p(times[action]), action in here, is_last, action in earned, action in lost
+    return made
 
 
-def _newest_reward(situation: Situation) -> list[NDArray[np.float64]]:
-    """Whether the newest step that named each candidate's first argument earned, and whether it lost."""
-    newest = dict.fromkeys(situation.objects, 0.0)
-    for step in reversed(situation.history):
-        for phrase in [one for one in newest if one and not newest[one] and one in step.args]:
-            newest[phrase] = step.reward or np.finfo(float).tiny
-    signs = np.sign([newest[phrase] if abs(newest[phrase]) > 1e-12 else 0.0 for phrase in situation.objects])
-    return [(signs > 0).astype(np.float64), (signs < 0).astype(np.float64)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """Hashed words of a text after its first, and hashed pairs of neighbouring words."""
-
-    words: NDArray[np.int64]
-    pairs: NDArray[np.int64]
+def _newest_reward(situation: Situation) -> Floats:
+    """Whether the newest step that named each candidate's first argument earned, and whether it lost; shape (K, 2)."""
+    rewards = dict.fromkeys(situation.objects, 0.0)
+    unnamed = set(rewards) - {""}
+    if any(step.reward for step in situation.history):
+        newest: dict[str, float | None] = {}
+        for step in reversed(situation.history):
+            newest.setdefault(step.args, step.reward)
+        for args, reward in newest.items():
+            named = {phrase for phrase in unnamed if phrase in args}
+            rewards.update(dict.fromkeys(named, reward or 0.0))
+            unnamed -= named
+    rewards_K = np.array([rewards[phrase] for phrase in situation.objects])
+    return np.stack([rewards_K > _NO_REWARD, rewards_K < -_NO_REWARD], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ragged:
-    """Several lists of numbers in one array."""
+    """Several lists of numbers in one array; list k ends before `ends[k]`."""
 
-    values: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    values: Numbers
+    ends: Numbers
+    lengths: Numbers
 
-    def share_in(self, table: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Share of each list's numbers that are marked in the table; 0 for an empty list."""
-        hits = np.bincount(self.owners, table[self.values], len(self.lengths))
-        return hits / np.maximum(self.lengths, 1)
+    def shares_in(self, texts: Sequence[Numbers], size: int) -> Floats:
+        """Share of each list's numbers below `size` that each text has; 0 for an empty list.
+
+        One column for each text, and a last one for what any of the first _READ texts has.
+        """
+        table = np.zeros(size, np.uint8)
+        for place, text in enumerate(texts):
+            table[text] |= 1 << place
+        marks = table[self.values]
+        marks |= ((marks & (1 << _READ) - 1) > 0).astype(np.uint8) << len(texts)
+        counts = np.zeros((len(self.lengths), len(texts) + 1))
+        if len(marks):
+            hits = (marks >> np.arange(len(texts) + 1, dtype=np.uint8)[:, None]) & 1
+            is_full = self.lengths > 0
+            counts[is_full] = np.add.reduceat(hits, (self.ends - self.lengths)[is_full], axis=1, dtype=np.float64).T
+        return np.asarray(counts / np.maximum(self.lengths, 1)[:, None], np.float64)
 
 
-def _arguments(actions: Sequence[str]) -> _Ragged:
-    """The words of each action without its tool."""
-    return _ragged([_encode(action.partition(" ")[2]).words for action in actions])
-
-
-def _pairs(actions: Sequence[str]) -> _Ragged:
-    return _ragged([_encode(action).pairs for action in actions])
-
-
-def _ragged(lists: list[NDArray[np.int64]]) -> _Ragged:
+def _ragged(lists: list[Numbers]) -> _Ragged:
     lengths = np.array([len(values) for values in lists], np.int64)
-    return _Ragged(np.concatenate(lists), np.repeat(np.arange(len(lists)), lengths), lengths)
+    return _Ragged(np.concatenate(lists), np.cumsum(lengths), lengths)
+
+
+def _read(texts: Iterable[str], between: str = " ") -> Numbers:
+    """Hashed words of the texts one after the other, as far as a single text is read."""
+    parts, room = [_NOTHING], MOST_CHARACTERS
+    for text in texts:
+        if room <= 0:
+            break
+        parts.append(numbers_of(text[:room]))
+        room -= len(text) + len(between)
+    return np.concatenate(parts) if len(parts) > 2 else parts[-1]
 
 
 @lru_cache(maxsize=1 << 15)
-def _encode(text: str) -> _Encoded:
-    hashes = np.fromiter((word_hash(word) >> 1 for word in words_of(text)), np.int64)
-    return _Encoded(hashes % _WORD_TABLE, (hashes[:-1] * 31 + hashes[1:]) % _PAIR_TABLE)
+def _argument_words(action: str) -> Numbers:
+    """Places of an action's words after its tool."""
+    return numbers_of(action.partition(" ")[2]) % _WORD_TABLE
 
 
-def _table(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    table = np.zeros(size, np.bool_)
-    table[places] = True
-    return table
+@lru_cache(maxsize=1 << 15)
+def _action_pairs(action: str) -> Numbers:
+    return _pairs(numbers_of(action))
+
+
+def _pairs(words: Numbers) -> Numbers:
+    """Places of pairs of neighbouring words."""
+    return (words[:-1] * 31 + words[1:]) % _PAIR_TABLE

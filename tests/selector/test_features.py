@@ -1,5 +1,7 @@
 """Numbers that describe a situation and its candidates."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 from tiny_worlds import at
 
 from selector.features import STATE_FEATURES, state_features
+from selector.reading import MOST_CHARACTERS, distinct, words_of
 from selector.relations import RELATIONS, relations
-from selector.situation import Situation
-from trajstore.render import PastStep
+from selector.situation import Situation, call_of
+from trajstore.render import PastStep, render_action, render_arguments
 from trajstore.retriever import Keys
 from trajstore.schema import Candidate
 
@@ -82,6 +85,60 @@ def test_the_order_of_the_candidates_does_not_matter(task, state, order):
     second = related(Situation(task, state, HISTORY, tuple(order)))
     places = [order.index(candidate) for candidate in (OPEN_CHEST, OPEN_DOOR, LOOK)]
     assert all([second[name][place] for place in places] == first[name] for name in RELATIONS)
+
+
+values = st.sampled_from(["Red box", " x ", "", 1, 1.0, True, None, [1, "a"], {"b": 2}])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["Open", "put in"]), st.dictionaries(st.sampled_from("abc"), values))))
+def test_a_call_reads_as_its_action_and_its_first_two_arguments_do_however_often_it_comes(calls):
+    for tool, args in calls + calls:
+        first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
+        call = call_of(Candidate(tool, args))
+        assert (call.action, call.first, call.second) == (render_action(tool, args), first, second)
+
+
+@given(st.lists(phrases))
+def test_distinct_texts_lead_back_to_all_texts(texts):
+    found = distinct(texts)
+    assert [found.texts[place] for place in found.places] == texts
+    assert len(set(found.texts)) == len(found.texts)
+
+
+@given(st.lists(phrases, max_size=5), st.lists(phrases, min_size=1, max_size=4))
+def test_older_observations_are_read_one_after_the_other(observations, objects):
+    candidates = tuple(Candidate("open", {"object": words}) for words in objects)
+    history = tuple(PastStep("look", "", told) for told in (*observations, "nothing new"))
+    found = related(Situation("t", "hall", history, candidates))
+    read = words_of(" . ".join(observations))
+    pairs = set(pairwise(words_of(" . ".join(dict.fromkeys(observations)))))
+    for place, candidate in enumerate(candidates):
+        argument = words_of(candidate.args["object"])
+        own = list(pairwise(["open", *argument]))
+        shared = sum(word in read for word in argument) / max(len(argument), 1)
+        assert found["words in older observations"][place] == pytest.approx(shared)
+        assert found["pairs in older observations"][place] == pytest.approx(
+            sum(pair in pairs for pair in own) / max(len(own), 1)
+        )
+
+
+def test_older_observations_are_read_as_far_as_one_text_is():
+    far = PastStep("look", "", "x " * MOST_CHARACTERS)
+    history = (far, PastStep("look", "", "a chest"), PastStep("wait"))
+    assert related(Situation("t", "hall", history, (OPEN_CHEST,)))["words in older observations"] == [0.0]
+    assert related(Situation("t", "hall", history[1:], (OPEN_CHEST,)))["words in older observations"] == [0.5]
+
+
+def test_the_newest_step_that_named_an_object_says_whether_it_earned():
+    history = (
+        PastStep("open", "door", reward=0.5),
+        PastStep("hit", "wooden chest", reward=-0.5),
+        PastStep("hit", "door"),
+    )
+    found = related(Situation("t", "hall", history, (OPEN_CHEST, OPEN_DOOR, LOOK)))
+    assert found["its object earned last"] == [0.0, 0.0, 0.0]
+    assert found["its object lost last"] == [1.0, 0.0, 0.0]
+    assert related(Situation("t", "hall", history[:2], (OPEN_DOOR,)))["its object earned last"] == [1.0]
 
 
 def features(situation: Situation, keys: Keys | None = None) -> np.ndarray:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selector.crosses import CROSSES, NONE, crosses
+from selector.crosses import CROSSES, NONE, crosses, mixed
 from selector.mention_relations import MENTION_RELATIONS, mention_relations
-from selector.mentions import NO_WORD, find, number_of, phrase_numbers, read
+from selector.mentions import MENTIONS, NO_WORD, WORDS_BEFORE, find, phrase_numbers, read, stem_of
+from selector.reading import number_of
 from selector.situation import MOST_TEXTS, Situation
 from trajstore.render import PastStep
 from trajstore.schema import Candidate
@@ -27,18 +28,32 @@ def places_of(phrase: list[str], text: list[str]) -> list[int]:
     return [at for at in range(len(text) - len(phrase) + 1) if text[at : at + len(phrase)] == phrase]
 
 
-@given(st.lists(WORDS, min_size=1, max_size=3), st.lists(WORDS, max_size=20))
-def test_a_mention_is_the_whole_phrase_and_what_stands_before_it(phrase: list[str], text: list[str]):
-    found = find(np.array([phrase_numbers(" ".join(phrase))]), read(" ".join(text)))
-    # The last three places of the phrase's last word are looked at, whether or not the phrase is there.
-    heads = [at for at, word in enumerate(text) if word == phrase[-1]][::-1][:3]
-    starts = [at - len(phrase) + 1 for at in heads]
-    whole = [at in places_of(phrase, text) for at in starts]
-    assert found.is_found[0].tolist() == whole + [False] * (3 - len(whole))
-    for number, (at, is_whole) in enumerate(zip(starts, whole, strict=True)):
-        if is_whole:
-            before = number_of(text[at - 1]) if at > 0 else NO_WORD
-            assert found.before[0, number, 0] == before
+TEXTS = st.lists(st.lists(WORDS, max_size=20), min_size=1, max_size=4)
+
+
+@given(st.lists(st.lists(WORDS, max_size=3), min_size=1, max_size=3), TEXTS)
+def test_a_mention_is_the_whole_phrase_and_what_stands_before_it(phrases: list[list[str]], texts: list[list[str]]):
+    numbers = np.array([phrase_numbers(" ".join(phrase)) for phrase in phrases])
+    found = find(numbers, [read(" ".join(text)) for text in texts])
+    for place, phrase in enumerate(phrases):
+        for number, text in enumerate(texts):
+            # The last three places of the phrase's last word are looked at, whether or not the phrase is there.
+            heads = [at for at, word in enumerate(text) if phrase and word == phrase[-1]][::-1][:MENTIONS]
+            starts = [at - len(phrase) + 1 for at in heads]
+            whole = [at in places_of(phrase, text) for at in starts]
+            assert found.is_found[number, place].tolist() == whole + [False] * (MENTIONS - len(whole))
+            before = [[NO_WORD] * WORDS_BEFORE for _ in range(MENTIONS)]
+            for mention, (at, is_whole) in enumerate(zip(starts, whole, strict=True)):
+                words = text[max(0, at - WORDS_BEFORE) : at][::-1] if is_whole else []
+                before[mention][: len(words)] = map(number_of, words)
+            assert found.before[number, place].tolist() == before
+
+
+@given(TEXTS)
+def test_stems_before_a_mention_are_those_of_the_words_before_it(texts: list[list[str]]):
+    found = find(np.array([phrase_numbers("carrot")]), [read(" ".join(text)) for text in texts])
+    stems = {number_of(word): stem_of(word) for text in texts for word in text} | {NO_WORD: NO_WORD}
+    assert found.before_stems.tolist() == np.vectorize(stems.get)(found.before).tolist()
 
 
 def test_what_the_text_says_to_do_is_told_from_what_it_does_not():
@@ -81,3 +96,17 @@ def test_objects_that_were_told_in_the_same_words_share_what_was_learned_about_t
 def test_any_arguments_make_crosses_in_range(args: dict[str, object]):
     made = crosses(Situation("", "", (), (Candidate("call", args), Candidate("press", {"object": "red"}))))
     assert ((made >= 0) & (made <= CROSSES)).all()
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_a_mixture_is_the_same_alone_as_among_others(rows: list[list[int]]):
+    numbers = np.array(rows, np.int64)
+    alone = [int(mixed(*row[:, None])[0]) for row in numbers]
+    assert mixed(*numbers.T).tolist() == alone
+
+
+@given(st.lists(WORDS, max_size=8).map(" ".join), st.permutations(range(4)))
+def test_crosses_of_a_candidate_do_not_depend_on_the_others(told: str, order: list[int]):
+    seen = cook(history=(PastStep("read", "book", told), PastStep("look", "", told, failed=True)))
+    some = Situation(seen.task, seen.state, seen.history, tuple(seen.candidates[at] for at in order[:2]))
+    assert np.array_equal(crosses(some), crosses(seen)[order[:2]])
