@@ -1,6 +1,7 @@
 """The command `trajstore demo`."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,17 +10,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as PrintedTable
 
 from selector.demo.records import DemoReport, DemoSettings
 from selector.demo.summary import Interval
+from trajstore.output import Tell, progress_bars, say
 
+# What a bar is called while a phase lasts, and what is said when it is over (texts are embedded in several passes).
 PHASES = {
-    "collect": "Collecting trajectories",
-    "embedding": "Embedding",
-    "learning": "Learning",
-    "act": "Acting on unseen tasks",
+    "collect": ("Collecting trajectories", "Collected {:,} trajectories"),
+    "embedding": ("Embedding", ""),
+    "learning": ("Learning", "Learned"),
+    "act": ("Acting on unseen tasks", "Played {:,} episodes on unseen tasks"),
+    "curve": ("Acting after fewer trajectories", "Played {:,} episodes after fewer trajectories"),
 }
 
 
@@ -29,6 +32,7 @@ def demo(  # noqa: PLR0913 - one argument for one option
     game: Annotated[list[str] | None, typer.Option(help="A game; may be given several times.")] = None,
     train_seeds: Annotated[int, typer.Option(help="Training tasks of each game.", min=0)] = 0,
     test_seeds: Annotated[int, typer.Option(help="Unseen tasks of each game.", min=0)] = 0,
+    curve_seeds: Annotated[int, typer.Option(help="Unseen tasks of each game in the learning curve.", min=0)] = 0,
     max_steps: Annotated[int, typer.Option(help="Steps an episode may take.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the report and the database.")] = Path("trajstore-demo"),
@@ -38,8 +42,10 @@ def demo(  # noqa: PLR0913 - one argument for one option
     """Collect in a published environment, learn, and act on unseen tasks beside the baselines."""
     from selector.demo.run import run_demo  # noqa: PLC0415 - loads the engine, which other commands need not wait for
 
-    settings = DemoSettings(environment, tuple(game or ()), train_seeds, test_seeds, max_steps, seed, out=out, db=db)
-    with _progress_bars() as on_progress:
+    settings = DemoSettings(
+        environment, tuple(game or ()), train_seeds, test_seeds, curve_seeds, max_steps, seed, out=out, db=db
+    )
+    with _told() as on_progress:
         report = run_demo(settings, on_progress=on_progress)
     if as_json:
         typer.echo(json.dumps(as_data(report), indent=2))
@@ -54,6 +60,12 @@ def as_data(report: DemoReport) -> dict[str, object]:
         "database": str(report.settings.db),
         "table": [asdict(row) for row in report.table.rows],
         "leads": [asdict(lead) for lead in report.table.leads],
+        "curve": [
+            {"trajectories": point.trajectories, "table": [asdict(row) for row in point.table.rows]}
+            for point in report.curve
+        ],
+        "left_out": [asdict(one) for one in report.left_out],
+        "pruning": asdict(report.pruning),
         "collected": [asdict(one) for one in report.collected],
         "abstentions": report.abstentions,
         "seconds": dict(report.seconds),
@@ -61,16 +73,19 @@ def as_data(report: DemoReport) -> dict[str, object]:
 
 
 @contextmanager
-def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on stderr, one a phase."""
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        running: dict[str, TaskID] = {}
+def _told(clock: Callable[[], float] = time.monotonic) -> Iterator[Tell]:
+    """Give a function that hears (phase, done, to do): it moves a bar, and says once when a phase is over."""
+    begun: dict[str, float] = {}
+    over = set[str]()
+    with progress_bars() as tell:
 
         def on_progress(phase: str, done: int, total: int) -> None:
-            if phase not in running:
-                running[phase] = bars.add_task(PHASES.get(phase, phase), total=total)
-            bars.update(running[phase], completed=done, total=total)
+            doing, did = PHASES.get(phase, (phase, phase))
+            begun.setdefault(phase, clock())
+            tell(doing, done, total)
+            if did and done >= total and phase not in over:
+                over.add(phase)
+                say(f"{did.format(total)} in {clock() - begun[phase]:.0f} s")
 
         yield on_progress
 

@@ -67,6 +67,14 @@ class Table:
         return tuple(dict.fromkeys(row.agent for row in self.rows))
 
 
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What agents came to that knew the first `trajectories` of the stored ones."""
+
+    trajectories: int
+    table: Table
+
+
 def summarise(rollouts: Sequence[Rollout], *, leader: str = "", seed: int = 0) -> Table:
     """The table of rollouts; `leader` names the agent that is compared with each other one."""
     games = tuple(dict.fromkeys(rollout.game for rollout in rollouts))

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -12,16 +13,18 @@ import pytest
 pytest.importorskip("matplotlib", reason="the report's pictures need matplotlib")
 pytest.importorskip("jinja2", reason="the report needs jinja2")
 
-from selector.demo.collect import CollectSettings, collect
-from selector.demo.compare import baselines, compare, word_evidence
+from selector.demo.collect import CollectSettings, action_of, collect
+from selector.demo.compare import baselines, compare, point_of, with_stored
 from selector.demo.engine_agent import EngineAgent
-from selector.demo.records import DemoReport, DemoSettings, count_collected
-from selector.demo.report import render_report, require_packages, write_report
+from selector.demo.records import DemoReport, DemoSettings, PrunedTool, Pruning, count_collected
+from selector.demo.report import render_report, require_packages, why, write_report
 from selector.episode import Episode
 from selector.feedback import GUIDED
 from selector.records import Decision, PrunedCandidate, RankedCandidate, SupportingStep
 from trajstore.errors import MissingDependency
+from trajstore.schema import Candidate
 
+NEARLY_PRUNED = PrunedTool(1, "a <cold> hall", "take", 2.0, 12.0, 0.4, "open with", 0.5)
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -78,8 +81,9 @@ class Explaining:
         return ""
 
 
-@pytest.fixture
-def report(two_rooms, tmp_path):
+@pytest.fixture(scope="module")
+def report(shared_two_rooms, tmp_path_factory):
+    two_rooms, tmp_path = shared_two_rooms, tmp_path_factory.mktemp("report")
     memory = list(collect(two_rooms, two_rooms.tasks("chest", "train", 4), CollectSettings()))
     engine = EngineAgent(lambda task: Episode(Explaining(), task, ()))
     tasks = (*two_rooms.tasks("chest", "test", 3), *two_rooms.tasks("box <b>", "test", 3))
@@ -90,12 +94,24 @@ def report(two_rooms, tmp_path):
         rollouts=comparison.rollouts,
         table=comparison.table,
         leader="engine",
+        rival=comparison.rival,
+        curve=tuple(
+            point_of(size, comparison.rollouts, tasks[:4], (comparison.rival, "engine")) for size in (0, 10, 1_234)
+        ),
         seconds={"collect": 1.25, "act": 2.5},
         versions={"python": "3.11"},
+        engine_settings={"exploration": 0.25},
         abstentions=0,
-        example=word_evidence(comparison.example, {"t0": memory[0]}),
+        example=with_stored(comparison.example, {"t0": memory[0], "t1": memory[1]}),
+        left_out=comparison.left_out,
+        pruning=Pruning(2, 9, 4, 10.0, 0.25, (), NEARLY_PRUNED),
         path=tmp_path / "deep" / "report.html",
     )
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render_report(report)
 
 
 def outline_of(page):
@@ -105,8 +121,7 @@ def outline_of(page):
     return outline
 
 
-def test_the_page_is_well_formed(report):
-    page = render_report(report)
+def test_the_page_is_well_formed(page):
     outline = outline_of(page)
     assert outline.open == []
     assert {"html", "main", "table", "figure", "svg"} <= outline.tags
@@ -114,8 +129,7 @@ def test_the_page_is_well_formed(report):
     assert page.startswith("<!DOCTYPE html>")
 
 
-def test_the_page_loads_nothing_from_outside(report):
-    page = render_report(report)
+def test_the_page_loads_nothing_from_outside(page):
     outline = outline_of(page)
     assert all(link.startswith("#") for link in outline.loads)
     assert "script" not in outline.tags
@@ -124,46 +138,94 @@ def test_the_page_loads_nothing_from_outside(report):
     assert all(place.startswith("#") for place in re.findall(r"url\(([^)]*)\)", page))
 
 
-def test_the_page_names_agents_games_settings_and_versions(report):
-    page = render_report(report)
+def test_the_page_names_agents_games_settings_and_versions(page):
     for words in ("step kNN, no repeats", "replay", "random", "all games", "python 3.11", "collect 1.2"):
         assert words in page
 
 
-def test_the_page_explains_an_episode_of_the_engine(report):
-    page = render_report(report)
-    for words in ("propensity 0.25", "take key (chest/0, gold)", "succeeded", "unjudged", "pruned: it failed"):
+def test_the_page_explains_an_episode_of_the_engine(page):
+    for words in ("propensity 0.25", "chest/0 (gold)", "succeeded", "unjudged", "it failed", "exploration 0.25"):
         assert words in page
 
 
-def test_what_games_and_reasons_say_is_escaped(report):
-    page = render_report(report)
+def test_the_page_says_why_an_action_was_taken(page):
+    assert "It is the most probable action of those that were not pruned." in page
+    assert "Of the 2 nearest stored steps" in page
+
+
+def test_an_abstention_is_told_with_its_reason(report):
+    step = report.example.steps[0]
+    abstained = replace(step, decision=replace(step.decision, source="defer", reason="too little experience"))
+    assert why(abstained, {}) == "The engine abstained (too little experience); a valid action was taken at random."
+
+
+def test_a_followed_trajectory_is_named_by_its_task_and_maker(report):
+    step = report.example.steps[0]
+    followed = replace(step, decision=replace(step.decision, path="t0", evidence=()))
+    stored = report.example.stored
+    assert why(followed, stored) == "It follows the stored trajectory chest/0 (gold)."
+    assert why(followed, {}) == "It follows the stored trajectory t0."
+
+
+def test_why_counts_the_nearest_steps_that_did_the_same(report):
+    step, stored = report.example.steps[0], report.example.stored
+    taken = stored["t0"].steps[0]
+    nearest = (
+        SupportingStep("t0", 0, taken.tool, success=True, similarity=0.9),
+        SupportingStep("gone", 0, taken.tool, success=False, similarity=0.8),
+        SupportingStep("gone", 1, "sing", success=None, similarity=0.7),
+    )
+    chosen = Candidate(taken.tool, taken.args, action_of(taken))
+    told = why(replace(step, chosen=chosen, decision=replace(step.decision, evidence=nearest)), stored)
+    assert "Of the 3 nearest stored steps 1 took this very action and 2 this tool; 1 stand in" in told
+
+
+def test_the_page_draws_a_learning_curve_of_the_leader_and_its_rival(report, page):
+    for words in ("trajectories stored", "1,234", "0, 10, 1234 trajectories", f"<li>{report.rival}</li>"):
+        assert words in page
+    assert page.count("<svg") == 2 * 3 + 2
+
+
+def test_the_page_says_what_was_pruned_and_how_near_anything_else_came(report, page):
+    page = " ".join(page.split())
+    assert f"in {report.decisions} decisions." in page
+    assert "Of 9 pairs of a tool and one of 2 kinds of state, 4 have the 10 judged trajectories" in page
+    assert (
+        "Nearest to it is take: success at most 0.40 after 12 trajectories, while open with has at least 0.50." in page
+    )
+    assert "a &lt;cold&gt; hall" in page
+
+
+def test_the_page_says_that_nothing_was_pruned_and_lists_what_is_in_a_kind_of_state(report):
+    pruning = replace(report.pruning, tools=(replace(NEARLY_PRUNED, tool="sing"),), nearest=None)
+    page = " ".join(render_report(replace(report, pruning=pruning, left_out=())).split())
+    assert f"In {report.decisions} decisions on the unseen tasks nothing was pruned." in page
+    assert "No tool is pruned" not in page
+    assert "1 of the 4 pairs of a tool and a kind of state that have the 10 judged trajectories" in page
+    assert "<td>sing</td>" in page
+    assert "trajstore pruned --db" in page
+
+
+def test_what_games_and_reasons_say_is_escaped(page):
     assert "box &lt;b&gt;" in page
     assert "<often>" not in page
     assert "box <b>" not in page
 
 
-def test_pictures_take_their_ink_from_the_page(report):
-    page = render_report(report)
+def test_pictures_take_their_ink_from_the_page(page):
     assert "currentColor" in page
     assert "#01020" not in page
     assert 'name="color-scheme" content="light dark"' in page
     assert "prefers-color-scheme: dark" in page
 
 
-def test_the_same_report_is_written_alike_twice(report):
-    assert render_report(report) == render_report(report)
-
-
-def test_writing_makes_the_folder(report):
+def test_writing_makes_the_folder_and_the_same_page_again(report, page):
     write_report(report)
-    assert Path(report.path).read_text(encoding="utf-8") == render_report(report)
+    assert Path(report.path).read_text(encoding="utf-8") == page
 
 
 def test_a_report_without_example_or_success_is_still_a_page(report):
-    bare = type(report)(
-        **{name: getattr(report, name) for name in report.__slots__} | {"example": None, "collected": ()}
-    )
+    bare = replace(report, example=None, collected=())
     assert outline_of(render_report(bare)).open == []
 
 

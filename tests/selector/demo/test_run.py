@@ -76,10 +76,42 @@ def _outcome(rollout):
 
 def test_every_phase_tells_how_far_it_is(ran):
     phases = list(dict.fromkeys(phase for phase, _, _ in ran.heard))
-    assert [phase for phase in phases if phase != "embedding"] == ["collect", "learning", "act"]
-    for phase in ("collect", "act"):
+    assert [phase for phase in phases if phase != "embedding"] == ["collect", "learning", "act", "curve"]
+    for phase in ("collect", "act", "curve"):
         done, total = [said[1:] for said in ran.heard if said[0] == phase][-1]
         assert done == total > 0
+
+
+def test_the_learning_curve_begins_with_nothing_and_ends_with_everything(ran):
+    curve = ran.report.curve
+    assert [point.trajectories for point in curve] == [0, 10, len(ran.stored)]
+    assert {point.table.agents for point in curve} == {(ran.report.rival, "engine")}
+    assert {row.tasks for point in curve for row in point.table.rows} == {ran.report.settings.curve_seeds}
+
+
+def test_the_last_point_of_the_curve_is_the_comparison_itself(ran):
+    last = ran.report.curve[-1].table.row("engine", "chest")
+    assert last.success.value == ran.report.table.row("engine", "chest").success.value
+
+
+def test_with_experience_the_engine_does_more_than_with_none(ran):
+    first, *_, last = (point.table.row("engine", "chest") for point in ran.report.curve)
+    assert first.success.value < last.success.value or first.steps_to_success > last.steps_to_success
+
+
+def test_nothing_is_pruned_of_what_has_too_little_evidence(ran):
+    pruning = ran.report.pruning
+    assert 0 <= pruning.judged <= pruning.tried
+    assert all(one.counts >= pruning.evidence for one in pruning.tools)
+
+
+def test_what_was_left_out_is_no_more_than_was_decided(ran):
+    assert all(0 < one.decisions <= min(one.candidates, ran.report.decisions) for one in ran.report.left_out)
+
+
+def test_settings_of_the_engine_that_are_not_its_defaults_are_told(ran):
+    assert ran.report.engine_settings["record_episodes"] is False
+    assert "prior_strength" not in ran.report.engine_settings
 
 
 @pytest.fixture
@@ -90,6 +122,7 @@ def command():
     return lambda *words: CliRunner().invoke(application, [*words], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_alone_on_stdout_and_a_second_run_replaces_the_first(command, tmp_path):
     words = (
         "--game",
@@ -98,6 +131,8 @@ def test_the_command_prints_json_alone_on_stdout_and_a_second_run_replaces_the_f
         "3",
         "--test-seeds",
         "2",
+        "--curve-seeds",
+        "1",
         "--max-steps",
         "8",
         "--out",
@@ -110,6 +145,7 @@ def test_the_command_prints_json_alone_on_stdout_and_a_second_run_replaces_the_f
         told = json.loads(result.stdout)
         assert {row["agent"] for row in told["table"]} >= {"engine", "random", "replay", "step kNN"}
         assert told["report"] == str(tmp_path / "report.html")
+        assert told["curve"][0]["trajectories"] == 0
     with TrajectoryStore(tmp_path / "demo.db") as store:
         assert len({one.task.task_id for one in store.trajectories()}) == 3
 
@@ -120,3 +156,4 @@ def test_the_command_prints_a_table_and_where_the_report_is(command, tmp_path):
     )
     assert "engine" in result.stdout
     assert "report.html" in result.stdout
+    assert "Played 5 episodes on unseen tasks in" in result.stderr
