@@ -8,7 +8,6 @@ from scipy.sparse.csgraph import shortest_path
 
 from selector.asked_relations import ASKED_RELATIONS, asked_relations
 from selector.episode_map import map_of, read_state
-from selector.foresight import FORESIGHT_RELATIONS, foresight_relations, learn_foresight
 from selector.place_relations import PLACE_RELATIONS, place_relations
 from selector.read_map import distances, linked_names
 from selector.situation import Situation
@@ -250,22 +249,3 @@ def test_each_change_uses_up_one_mention_of_its_object():
     assert asked_column(after, name)["take pear"] == pytest.approx(2 / 3)
     assert asked_column(after, name)["slice leek"] == pytest.approx(1 / 3)
     assert asked_column(after, "spelled out and not done")["dice leek"] == 0.0
-
-
-def test_what_stored_steps_told_of_one_object_is_foreseen_of_another():
-    def stored(thing: str, place: str, word: str) -> tuple[PastStep, ...]:
-        offered = (f"take {thing}", f"cook in {thing} {place}")
-        return (step_of("cook in", f"{thing} {place}", f"You {word} the {thing} with it.", "Here.", offered),)
-
-    places = {"stove": "fry", "oven": "roast"}
-    foresight = learn_foresight([stored(thing, *pair) for pair in places.items() for thing in ("egg", "red beet")])
-    values = foresight_relations(cook(), foresight)
-    assert values.shape == (5, len(FORESIGHT_RELATIONS))
-    assert dict(zip(cook().actions, values[:, 0].tolist(), strict=True)) == dict.fromkeys(cook().actions, 0.0) | {
-        "cook in leek stove": 1.0
-    }
-
-
-def test_what_was_told_only_once_is_not_foreseen():
-    step = step_of("push", "leek", "You dice the leek.", "Here.", ("push leek",))
-    assert learn_foresight([(step,)]).told["push @"] == ()
