@@ -1,12 +1,12 @@
 """Behaviour cloning: the policy that does what logged agents did, by maximum likelihood (Pomerleau 1989)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grpo.decision_table import DecisionBatch, DecisionTable
+from grpo.decision_table import DecisionTable
 from grpo.encoding import Encoder
 from grpo.errors import TrainingUsageError
 from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, group_of, sample_groups, training_panel
@@ -24,9 +24,7 @@ Weights = dict[str, NDArray[np.float32]]
 class CloningConfig:
     """How a policy is cloned: passes at most, decisions a step, Adam's rate and decay.
 
-    In each step a share `word_dropout` in [0, 1) of a situation's words is left out, so that no single one is relied on
-    (Srivastava et al. 2014).  Cloning stops once `patience` passes have not bettered the log loss on `held_out` in
-    (0, 1) of the groups.
+    Cloning stops once `patience` passes have not bettered the log loss on `held_out` in (0, 1) of the groups.
     """
 
     passes: int = 30
@@ -36,7 +34,6 @@ class CloningConfig:
     patience: int = 3
     held_out: float = 0.1
     seed: int = 0
-    word_dropout: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("passes", "batch", "patience"):
@@ -44,8 +41,6 @@ class CloningConfig:
                 raise TrainingUsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if not 0.0 < self.held_out < 1.0:
             raise TrainingUsageError(f"held_out must lie in (0, 1), got {self.held_out}")
-        if not 0.0 <= self.word_dropout < 1.0:
-            raise TrainingUsageError(f"word_dropout must lie in [0, 1), got {self.word_dropout}")
 
 
 MOST_DECISIONS = 20_000
@@ -143,7 +138,6 @@ class _Cloning:
         self._network = ToolNetwork(policy.shape, policy.weights).to(table.device)
         self._chosen = torch.from_numpy(rollouts.chosen_N).to(table.device)
         self._weights = torch.from_numpy(weights_N.astype(np.float32)).to(table.device)
-        self._generator = torch.Generator().manual_seed(config.seed)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
@@ -163,25 +157,16 @@ class _Cloning:
                 break
         return self._policy.with_weights(best, version=self._policy.version)
 
-    def _pass(self, order: NDArray[np.int64]) -> None:
-        for batch in np.array_split(order, min(max(LEAST_STEPS, len(order) // self._config.batch), len(order))):
-            rows = self._on_device(batch)
-            loss = self._loss(self._without_some_words(self._table.batch(rows)), rows)
+    def _pass(self, rows: NDArray[np.int64]) -> None:
+        for batch in np.array_split(rows, min(max(LEAST_STEPS, len(rows) // self._config.batch), len(rows))):
+            loss = self._loss(torch.from_numpy(batch).to(self._table.device))
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self._optimizer.step()
 
-    def _on_device(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(rows).to(self._table.device)
-
-    def _without_some_words(self, batch: DecisionBatch) -> DecisionBatch:
-        kept = torch.rand(len(batch.weights_W), generator=self._generator) >= self._config.word_dropout
-        scale = kept.float().to(self._table.device) / (1.0 - self._config.word_dropout)
-        return replace(batch, weights_W=batch.weights_W * scale)
-
-    def _loss(self, batch: DecisionBatch, rows_N: torch.Tensor) -> torch.Tensor:
+    def _loss(self, rows_N: torch.Tensor) -> torch.Tensor:
         """Weighted mean of −ln π(chosen)."""
-        log_probabilities = self._network.log_probabilities(batch)
+        log_probabilities = self._network.log_probabilities(self._table.batch(rows_N))
         chosen, weights = log_probabilities.gather(1, self._chosen[rows_N][:, None])[:, 0], self._weights[rows_N]
         return -(weights * chosen).sum() / weights.sum().clamp(min=1e-9)
 
@@ -190,8 +175,8 @@ class _Cloning:
             return 0.0
         with torch.no_grad():
             parts = [
-                float(self._loss(self._table.batch(part), part)) * len(part)
-                for part in map(self._on_device, np.array_split(rows, max(1, len(rows) // 1024)))
+                float(self._loss(torch.from_numpy(part).to(self._table.device))) * len(part)
+                for part in np.array_split(rows, max(1, len(rows) // 1024))
             ]
         return sum(parts) / len(rows)
 

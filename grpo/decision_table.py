@@ -20,8 +20,7 @@ class DecisionBatch:
 
     `task_ND`, `state_ND` and `history_ND` are text vectors.  Words are ragged: `words_W`, `weights_W` and where each
     decision's begin, `first_word_N`.  `pairs_PD` and `pair_tools_P` are the text vectors and tools of the P different
-    candidates, `pieces_X` their hashed words, ragged from
-    `first_piece_P` on; `pair_of_NK` says which of them each is, `standings_NKF` how it stands to the situation.
+    candidates, `pair_of_NK` says which of them each is, `standings_NKF` how it stands to the situation.
     """
 
     task_ND: Tensor
@@ -32,8 +31,6 @@ class DecisionBatch:
     first_word_N: Tensor
     pairs_PD: Tensor
     pair_tools_P: Tensor
-    pieces_X: Tensor
-    first_piece_P: Tensor
     pair_of_NK: Tensor
     standings_NKF: Tensor
     mask_NK: Tensor
@@ -49,8 +46,7 @@ class DecisionTable:
             raise TrainingUsageError("a table needs at least one decision, got none")
         candidates = np.concatenate([decision.candidates_K for decision in decisions])
         tools = np.concatenate([decision.tools_K for decision in decisions])
-        pairs, first, pair_of = _different(candidates, tools)
-        pieces = _pieces(decisions, first)
+        pairs, pair_of = np.unique(np.stack([candidates, tools]), axis=1, return_inverse=True)
         contexts = np.array([(decision.task, decision.state, decision.history) for decision in decisions], np.int64)
         counts = np.array([len(decision.candidates_K) for decision in decisions], np.int64)
         lengths = np.array([len(decision.words_W) for decision in decisions], np.int64)
@@ -62,9 +58,6 @@ class DecisionTable:
 
         self._vectors, self._contexts = put(vectors_UD), put(contexts)
         self._pairs, self._pair_of = put(pairs), put(pair_of.reshape(-1))
-        self._pieces = put(np.concatenate([*pieces, np.zeros(0, np.int64)]))
-        sizes = np.array([len(one) for one in pieces], np.int64)
-        self._sizes, self._first_pieces = put(sizes), put(np.cumsum(sizes) - sizes)
         self._counts, self._starts = put(counts), put(np.cumsum(counts) - counts)
         self._lengths, self._first_words = put(lengths), put(np.cumsum(lengths) - lengths)
         self._words = put(np.concatenate([decision.words_W for decision in decisions]))
@@ -88,7 +81,6 @@ class DecisionTable:
         flat_NK = torch.where(mask_NK, self._starts[rows_N][:, None] + places_K, self._starts[rows_N][:, None])
         words = _ragged(self._first_words[rows_N], lengths)
         used_P, pair_of = torch.unique(self._pair_of[flat_NK], return_inverse=True)
-        sizes = self._sizes[used_P]
         return DecisionBatch(
             task_ND=self._vectors[contexts[:, 0]],
             state_ND=self._vectors[contexts[:, 1]],
@@ -98,25 +90,10 @@ class DecisionTable:
             first_word_N=lengths.cumsum(0) - lengths,
             pairs_PD=self._vectors[self._pairs[0, used_P]],
             pair_tools_P=self._pairs[1, used_P],
-            pieces_X=self._pieces[_ragged(self._first_pieces[used_P], sizes)],
-            first_piece_P=sizes.cumsum(0) - sizes,
             pair_of_NK=pair_of,
             standings_NKF=self._standings[flat_NK],
             mask_NK=mask_NK,
         )
-
-
-def _different(candidates_A: np.ndarray, tools_A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different pairs of candidate and tool (2, P), where each comes first (P,), and which of them each is (A,)."""
-    codes, first, pair_of = np.unique(candidates_A * (1 << 20) + tools_A, return_index=True, return_inverse=True)
-    return np.stack([codes >> 20, codes & ((1 << 20) - 1)]), first, pair_of
-
-
-def _pieces(decisions: Sequence[EncodedDecision], first_P: np.ndarray) -> list[np.ndarray]:
-    """The pieces of the candidates that come first, none where a decision holds none."""
-    none = np.zeros(0, np.int64)
-    every = [piece for one in decisions for piece in (one.pieces_K or (none,) * len(one.candidates_K))]
-    return [every[at] for at in first_P.tolist()]
 
 
 def _ragged(starts_N: Tensor, lengths_N: Tensor) -> Tensor:

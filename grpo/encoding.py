@@ -6,19 +6,16 @@ Texts become rows of one table, so that a text that comes up in a thousand decis
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import words_of
+from selector.features import state_features
 from selector.relations import RELATIONS, relations
-from selector.role_relations import ROLE_RELATIONS, role_relations
 from selector.situation import Situation, place_of
 from trajstore.embedding import Embedder, word_hash
 from trajstore.experience import Playback
-from trajstore.render import PastStep, clip, render_goal
+from trajstore.render import clip, render_goal
 from trajstore.schema import Candidate
 
 Floats = NDArray[np.float32]
@@ -28,15 +25,9 @@ TOOL_ROWS = 2048
 RECENT_TOOLS = 8
 CANDIDATE_CHARACTERS = 400
 LIVE_TEXTS = 20_000
-QUERY_WORDS = 1 << 16
-PIECES = 1 << 13
-RECENT_ACTIONS = 5
-MOST_WORDS = 120
-TASK_WORDS = 40
 
 STANDINGS = (
     *RELATIONS,
-    *ROLE_RELATIONS,
     "similarity to the task",
     "similarity to the state",
     "similarity to the history",
@@ -89,10 +80,9 @@ class EncodedDecision:
     """One situation with K candidates.
 
     `task`, `state` and `history` are rows of the text table, `candidates_K` those of the candidates, `tools_K` in
-    [0, TOOL_ROWS) name their tools, `words_W` in [0, QUERY_WORDS) and `weights_W` are hashed words of the situation
-    (`query_words`), `pieces_K` in [0, PIECES) those of each candidate (`pieces_of`), none where it is empty.
-    `standings_KF` says how each candidate stands to the situation (`STANDINGS`), but for the three similarities, which
-    the policy adds.
+    [0, TOOL_ROWS) name their tools, `words_W` and `weights_W` are hashed words of the situation
+    (`selector.features.state_features`), `standings_KF` how each candidate stands to it (`STANDINGS`), but for the
+    three similarities, which the policy adds.
     """
 
     task: int
@@ -103,7 +93,6 @@ class EncodedDecision:
     candidates_K: Rows
     tools_K: Rows
     standings_KF: Floats
-    pieces_K: tuple[Rows, ...] = ()
 
 
 class Encoder:
@@ -124,20 +113,18 @@ class Encoder:
         """One decision as rows and numbers."""
         if self.most_texts is not None and len(self.table) > self.most_texts:
             self.table = TextTable(self.embedder)
-        words, recent = query_words(situation), [step.tool for step in situation.history[-RECENT_TOOLS:]]
+        words, recent = state_features(situation), [step.tool for step in situation.history[-RECENT_TOOLS:]]
         texts = [render_goal(situation.task), situation.state_text, " ".join(recent)]
-        candidates = [self._text_of(candidate) for candidate in situation.candidates]
-        rows = self.table.rows([*texts, *candidates])
+        rows = self.table.rows([*texts, *map(self._text_of, situation.candidates)])
         return EncodedDecision(
             task=int(rows[0]),
             state=int(rows[1]),
             history=int(rows[2]),
-            words_W=np.fromiter((word_hash(word) >> 1 for word in words), np.int64, len(words)) % QUERY_WORDS,
-            weights_W=np.fromiter(words.values(), np.float32, len(words)),
+            words_W=words.places,
+            weights_W=words.values.astype(np.float32),
             candidates_K=rows[3:],
             tools_K=np.array([tool_row(candidate.tool) for candidate in situation.candidates], np.int64),
             standings_KF=standings(situation),
-            pieces_K=tuple(map(pieces_of, candidates)),
         )
 
     def _text_of(self, candidate: Candidate) -> str:
@@ -151,72 +138,11 @@ def tool_row(tool: str) -> int:
     return (word_hash(tool) >> 1) % TOOL_ROWS
 
 
-@lru_cache(maxsize=1 << 16)
-def pieces_of(text: str) -> Rows:
-    """Hashed words of a candidate and pairs of neighbours, in [0, PIECES); shape (pieces,).
-
-    >>> len(pieces_of("put coin in box"))
-    7
-    """
-    words = words_of(text)
-    names = [*words, *(f"{left} {right}" for left, right in pairwise(words))]
-    return np.fromiter((word_hash(name) >> 1 for name in names), np.int64, len(names)) % PIECES
-
-
-def query_words(situation: Situation) -> dict[str, float]:
-    """Words of the situation with their weights: by field, of the newest actions by place, and what was done so far."""
-    history = situation.history
-    last = history[-1] if history else PastStep("^")
-    words = {"bias": 1.0}
-    for name, text, scale in (
-        ("task", situation.task, 1.0),
-        ("state", situation.state, 1.0),
-        ("observation", last.observation, 1.0),
-        ("before", history[-2].observation if len(history) > 1 else "", 0.5),
-    ):
-        words |= _field(name, text, scale)
-    for back, step in enumerate(reversed(history[-RECENT_ACTIONS:]), start=1):
-        words |= {f"{back}:{step.tool}": 1.0, f"{back}={step.action}": 0.5}
-        words |= _field(f"{back}", step.args, 0.7)
-    return words | _done_so_far(history) | _for_this_task(situation)
-
-
-def _for_this_task(situation: Situation) -> dict[str, float]:
-    """Each word of the task together with what was just done: what comes next depends on both at once."""
-    history = situation.history
-    tools = ["^", "^", *(step.tool for step in history)]
-    last = history[-1].action if history else "^"
-    gained = round(10 * sum(step.reward or 0.0 for step in history))
-    moments = (f"{tools[-1]}", f"{tools[-2]}>{tools[-1]}", last, f"gained {gained}")
-    words = tuple(dict.fromkeys(words_of(situation.task)))[:TASK_WORDS]
-    size = 1.5 / max(len(words), 1) ** 0.5
-    return {f"{moment}&{word}": size for moment in moments for word in words}
-
-
-def _field(name: str, text: str, scale: float) -> dict[str, float]:
-    counts = Counter(words_of(text)[:MOST_WORDS])
-    size = scale / max(len(counts), 1) ** 0.5
-    return {f"{name}:{word}": size * (1.0 + float(np.log(times))) for word, times in counts.items()}
-
-
-def _done_so_far(history: Sequence[PastStep]) -> dict[str, float]:
-    """How often each tool and each whole action was called, how far the reward has come, and how many steps it took."""
-    tools, actions = Counter(step.tool for step in history), Counter(step.action for step in history)
-    gained = sum(step.reward or 0.0 for step in history)
-    words = {f"used{min(times, 6)}:{tool}": 0.5 for tool, times in tools.items()}
-    words |= {f"did{min(times, 3)}:{action}": 0.4 for action, times in actions.items()}
-    words |= {f"gained:{round(10 * gained)}": 0.5, f"steps:{len(history).bit_length()}": 0.3}
-    if history:
-        words |= {f"failed:{history[-1].failed}": 0.5, f"rewarded:{(history[-1].reward or 0.0) > 0.0}": 0.5}
-    return words
-
-
 def standings(situation: Situation) -> Floats:
     """How each candidate stands to the situation, the three similarities 0; shape (K, len(STANDINGS))."""
     related = np.zeros((len(situation.candidates), len(STANDINGS)), np.float32)
     if situation.is_described:
         related[:, : len(RELATIONS)] = relations(situation)
-        related[:, len(RELATIONS) : len(RELATIONS) + len(ROLE_RELATIONS)] = role_relations(situation)
     times, last = Counter(step.tool for step in situation.history), situation.last
     tools = [candidate.tool for candidate in situation.candidates]
     related[:, -3] = np.log1p([times[tool] for tool in tools])

@@ -36,9 +36,6 @@ class ToolNetwork(nn.Module):
         read = read + batch.history_ND @ self.get_parameter("history_DH") + words + self.get_parameter("situation_H")
         query_NH = self._two_layers(read, "query")
         own = batch.pairs_PD @ self.get_parameter("candidate_DH") + self.get_parameter("tools_UH")[batch.pair_tools_P]
-        own = own + functional.embedding_bag(
-            batch.pieces_X, self.get_parameter("pieces_VH"), batch.first_piece_P, mode="sum"
-        )
         keys_PH = self._two_layers(own + self.get_parameter("candidate_H"), "key")
         # [q ⊙ k ; standings] W in two products: no array as wide as both has to be made and taken apart again.
         of_keys_HJ, of_standings_FJ = self.get_parameter("joint_MJ").split_with_sizes(

@@ -3,7 +3,7 @@
 Everything here is NumPy: a decision needs no torch.  `grpo.tool_network` is the same function for training.
 
     c = mean-free, unit-variance (W_task e_task + W_state e_state + W_history e_history + Σ words + b)
-    q = W_q silu(c) + b_q          k_K likewise from the candidate's text, its tool and Σ its words and pairs of words
+    q = W_q silu(c) + b_q          k_K likewise from the candidate's text and its tool
     logit_K = w · silu(W_j [q ⊙ k_K ; standings_K] + b_j)
 
 Weights of the last layer begin at 0: an untrained policy is uniform.
@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
 
-from grpo.encoding import PIECES, QUERY_WORDS, STANDINGS, TOOL_ROWS, EncodedDecision, Encoder
+from grpo.encoding import STANDINGS, TOOL_ROWS, EncodedDecision, Encoder
 from grpo.errors import CheckpointDamaged, TrainingUsageError
 from grpo.protocols import Action
 from grpo.tensor_files import load_tensors, save_tensors
+from selector.features import STATE_FEATURES
 from selector.situation import Situation
 from trajstore.embedding import Embedder, make_embedder
 
@@ -35,9 +36,8 @@ Floats = NDArray[np.float32]
 Weights = Mapping[str, Floats]
 
 FORMAT = "trajstore tool policy"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 STABLE = 1e-5
-HASHED_SCALES = {"words_VH": 0.02, "pieces_VH": 0.02, "tools_UH": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,12 @@ class PolicyShape:
             "task_DH": (d, h),
             "state_DH": (d, h),
             "history_DH": (d, h),
-            "words_VH": (QUERY_WORDS, h),
+            "words_VH": (STATE_FEATURES, h),
             "situation_H": (h,),
             "query_HH": (h, h),
             "query_H": (h,),
             "candidate_DH": (d, h),
             "tools_UH": (TOOL_ROWS, h),
-            "pieces_VH": (PIECES, h),
             "candidate_H": (h,),
             "key_HH": (h, h),
             "key_H": (h,),
@@ -78,13 +77,10 @@ class PolicyShape:
 
 
 def initial_weights(shape: PolicyShape, rng: np.random.Generator) -> dict[str, Floats]:
-    """Gaussians scaled by 1/√fan-in, those of hashed words small, biases and the last layer 0.
-
-    A word that was never trained on must add next to nothing: noise of its own would be learned by heart.
-    """
+    """Gaussians scaled by 1/√fan-in, words and tools small, biases and the last layer 0."""
     weights = {}
     for name, sizes in shape.arrays.items():
-        scale = HASHED_SCALES.get(name, 0.0 if len(sizes) == 1 else sizes[0] ** -0.5)
+        scale = 0.0 if len(sizes) == 1 else 0.3 if name in ("words_VH", "tools_UH") else sizes[0] ** -0.5
         weights[name] = (scale * rng.standard_normal(sizes)).astype(np.float32)
     weights["out_J"][:] = 0.0
     return weights
@@ -261,22 +257,13 @@ class _CandidateKeys:
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._places]
         if new:
             self._places |= {pair: len(self._keys) + place for place, pair in enumerate(new)}
-            rows, pieces = np.array(new, np.int64), dict(zip(pairs, encoded.pieces_K, strict=False))
-            sums_KH = self._summed([pieces[pair] for pair in new if pair in pieces], len(new))
-            self._keys = np.concatenate([self._keys, self._made(table.vectors[rows[:, 0]], rows[:, 1], sums_KH)])
+            rows = np.array(new, np.int64)
+            self._keys = np.concatenate([self._keys, self._made(table.vectors[rows[:, 0]], rows[:, 1])])
         return self._keys[[self._places[pair] for pair in pairs]], table.vectors[encoded.candidates_K]
 
-    def _summed(self, pieces_K: list[NDArray[np.int64]], count: int) -> Floats:
-        """Sums of the vectors of each candidate's pieces, shape (count, H); 0 where nothing is known of them."""
-        sums_KH = np.zeros((count, self._policy.shape.hidden), np.float32)
-        if pieces_K:
-            owners = np.repeat(np.arange(len(pieces_K)), [len(pieces) for pieces in pieces_K])
-            np.add.at(sums_KH, owners, self._policy.weights["pieces_VH"][np.concatenate(pieces_K)])
-        return sums_KH
-
-    def _made(self, vectors_KD: Floats, tools_K: NDArray[np.int64], sums_KH: Floats) -> Floats:
+    def _made(self, vectors_KD: Floats, tools_K: NDArray[np.int64]) -> Floats:
         w = self._policy.weights
-        read = vectors_KD @ w["candidate_DH"] + w["tools_UH"][tools_K] + sums_KH + w["candidate_H"]
+        read = vectors_KD @ w["candidate_DH"] + w["tools_UH"][tools_K] + w["candidate_H"]
         return np.asarray(_silu(_standardised(read)) @ w["key_HH"] + w["key_H"], np.float32)
 
 
