@@ -1,7 +1,7 @@
-"""Worlds to learn in: one whose optimum is known, and games of TextWorld Express."""
+"""Worlds to learn in: one whose optimum is known, games of TextWorld Express, and short tasks of ScienceWorld."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,8 @@ from trajstore.schema import Candidate, Task
 
 COLOURS = ("red", "green", "blue", "white", "amber", "violet")
 PRESSES = 4
+SHORT_TASKS = ("find-living-thing", "use-thermometer", "lifespan-longest-lived")
+MOST_CANDIDATES = 40
 TRAP = Candidate("pull", {"object": "lever"}, "pull the lever")
 
 
@@ -29,6 +31,11 @@ class LearningWorld(Protocol):
 
     def tasks(self) -> LiveTasks:
         """Its tasks."""
+        ...
+
+    @property
+    def world(self) -> World | None:
+        """The environment with paths that succeed, None where none are known."""
         ...
 
     def close(self) -> None:
@@ -53,6 +60,7 @@ class LampPanel:
 
     name = "lamps"
     optimum = 1.0
+    world = None
 
     def __init__(self) -> None:
         self._panel = _Panel((), np.random.default_rng(0))
@@ -138,6 +146,73 @@ class TextWorld:
         self._environment.close()
 
 
+class Thinned:
+    """Offers at most `most` candidates of a world's: those that its path to success names, and a sample of the others.
+
+    The sample depends on the task and the number of the step alone, so that every method meets the same one.  The task
+    becomes easier; it is meant for comparing methods, not for a figure of the world itself.
+    """
+
+    def __init__(self, world: World, most: int) -> None:
+        self._world, self._most = world, most
+        self._path, self._named, self._steps = frozenset[str](), 0, 0
+        self.tasks, self.gold_path = world.tasks, world.gold_path
+        self.as_candidate, self.close = world.as_candidate, world.close
+
+    def reset(self, task: Task) -> Observation:
+        """Begin an episode of `task`."""
+        self._path, self._named = frozenset(self._world.gold_path(task)), zlib.crc32(task.task_id.encode())
+        self._steps = 0
+        seen = self._world.reset(task)
+        return replace(seen, candidates=self._thinned(seen.candidates))
+
+    def step(self, candidate: Candidate) -> Transition:
+        """Carry out one candidate."""
+        self._steps += 1
+        after = self._world.step(candidate)
+        return replace(after, candidates=self._thinned(after.candidates))
+
+    def _thinned(self, offered: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        order = np.random.default_rng([self._named, self._steps]).permutation(len(offered)).tolist()
+        order.sort(key=lambda place: offered[place].text not in self._path)
+        return tuple(offered[place] for place in sorted(order[: self._most]))
+
+
+class ScienceWorld:
+    """Three short tasks of ScienceWorld, with at most MOST_CANDIDATES candidates at a step."""
+
+    name = "scienceworld"
+    optimum = 1.0
+
+    def __init__(self) -> None:
+        from selector.demo.scienceworld import ScienceWorldEnvironment  # noqa: PLC0415 - Java starts only where needed
+
+        self._environment = Thinned(ScienceWorldEnvironment(), MOST_CANDIDATES)
+
+    @property
+    def environment(self) -> Environment:
+        """The tasks."""
+        return self._environment
+
+    def tasks(self) -> LiveTasks:
+        """Of each task 20 variations to train on and 8 of dev; none of test."""
+        folds = (("train", 20), ("dev", 8))
+        return LiveTasks(
+            *([task for game in SHORT_TASKS for task in self.world.tasks(game, fold, n)] for fold, n in folds)
+        )
+
+    @property
+    def world(self) -> World:
+        """The tasks, with paths that succeed."""
+        return self._environment
+
+    def close(self) -> None:
+        """Stop Java."""
+        self._environment.close()
+
+
 def make_world(name: str) -> LearningWorld:
-    """The world of a name: "lamps", or a game."""
+    """The world of a name: "lamps", "scienceworld", or a game."""
+    if name == "scienceworld":
+        return ScienceWorld()
     return LampPanel() if name == "lamps" else TextWorld(name)
