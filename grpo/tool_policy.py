@@ -77,10 +77,14 @@ class PolicyShape:
 
 
 def initial_weights(shape: PolicyShape, rng: np.random.Generator) -> dict[str, Floats]:
-    """Gaussians scaled by 1/√fan-in, words and tools small, biases and the last layer 0."""
+    """Gaussians scaled by 1/√fan-in, words and tools small, biases and the last layer 0.
+
+    Most standings of a candidate are 0, so that the joint layer counts the hidden entries alone as its fan-in.
+    """
     weights = {}
     for name, sizes in shape.arrays.items():
-        scale = 0.0 if len(sizes) == 1 else 0.3 if name in ("words_VH", "tools_UH") else sizes[0] ** -0.5
+        fan_in = shape.hidden if name == "joint_MJ" else sizes[0]
+        scale = 0.0 if len(sizes) == 1 else 0.3 if name in ("words_VH", "tools_UH") else fan_in**-0.5
         weights[name] = (scale * rng.standard_normal(sizes)).astype(np.float32)
     weights["out_J"][:] = 0.0
     return weights
