@@ -203,7 +203,7 @@ def _fit_shared(design: _Design, start: ChoiceModel, penalties: Penalties) -> Fl
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """Weights of single tools and of sparse features: ψ_tool (T + 1, R), W (F, T + 1), χ (C,)."""
+    """Weights of single tools and of sparse features: W (F, T + 1), ψ_tool (T + 1, R), χ (C,)."""
 
     state: Floats
     relations: Floats

@@ -14,7 +14,7 @@ from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
-from trajstore.experience import Experience, holdout_unit, play_back, wasted_steps
+from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Candidate, Trajectory
 
@@ -142,21 +142,29 @@ def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
     """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
-    is_example = knowledge.experience.trajectory_column("weight")[number] > 0
+    is_example = bool(knowledge.experience.trajectory_column("weight")[number] > 0)
+    wrong = [_did_harm(trajectory, position) for position in range(len(trajectory.steps))]
+    if not (is_example or any(wrong)):
+        return
     playback, goals = play_back(trajectory), None
-    wasted = wasted_steps(playback)
-    for position, step in enumerate(trajectory.steps):
-        is_wrong = _did_harm(trajectory, position)
-        is_right = is_example and not is_wrong and not wasted[position]
-        if step.kind != "tool" or not (is_right or is_wrong) or sampling.rng.random() >= sampling.share:
+    for position in _lessons(playback, wrong, is_example=is_example):
+        if sampling.rng.random() >= sampling.share:
             continue
-        situation = situation_at(playback, position, sampling.tools)
+        situation, step = situation_at(playback, position, sampling.tools), trajectory.steps[position]
         chosen = place_of(situation, step.tool, step.args)
-        if chosen is None or len(situation.candidates) < 2 or (is_wrong and not situation.is_grounded):
+        if chosen is None or len(situation.candidates) < 2 or (wrong[position] and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         made = example(knowledge, situation, goals, left, chosen)
-        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if is_wrong else made
+        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if wrong[position] else made
+
+
+def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:
+    """Positions of calls that were wrong, and of an example those that were right and not wasted."""
+    wasted = wasted_steps(playback) if is_example else (True,) * len(wrong)
+    for position, step in enumerate(playback.trajectory.steps):
+        if step.kind == "tool" and (wrong[position] or not wasted[position]):
+            yield position
 
 
 def _did_harm(trajectory: Trajectory, position: int) -> bool:

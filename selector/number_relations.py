@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.reading import MOST_CHARACTERS
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -117,7 +118,7 @@ def expression(text: str) -> float:
     found = [
         (match.start(), sign, match)
         for pattern, sign in _EXPRESSIONS
-        for match in pattern.finditer(text[:4000].lower())
+        for match in pattern.finditer(text[:MOST_CHARACTERS].lower())
     ]
     if not found:
         return float("nan")

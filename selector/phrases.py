@@ -3,11 +3,12 @@
 import re
 from functools import lru_cache
 
+from selector.reading import WORD
+
 Words = frozenset[str]
 
 SENTENCE = re.compile(r"[.!?:;]+\s*|\n")
 TOKEN = re.compile(r"[a-z]+|\d+|,")
-_WORD = re.compile(r"[a-z]+|\d+")
 # fmt: off
 FUNCTION_WORDS = frozenset((  # the words of English that name nothing; a list of words reads best in lines
     "a", "also", "an", "and", "are", "at", "be", "by", "for", "from", "here", "i", "in", "inside", "into", "is", "it",
@@ -24,7 +25,7 @@ def content_words(text: str) -> Words:
     >>> sorted(content_words("You see the living room."))
     ['living', 'room', 'see']
     """
-    return frozenset(_WORD.findall(text.lower())) - FUNCTION_WORDS
+    return frozenset(WORD.findall(text.lower())) - FUNCTION_WORDS
 
 
 @lru_cache(maxsize=1 << 15)
@@ -66,7 +67,7 @@ def spoken(texts: tuple[str, ...]) -> str:
     >>> spoken(("Dice the potato.", "Fry it."))
     ' dice potato fry '
     """
-    words = (word for text in texts for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS)
+    words = (word for text in texts for word in WORD.findall(text.lower()) if word not in FUNCTION_WORDS)
     return f" {' '.join(words)} "
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trajstore.embedding import word_hash
 
 MOST_CHARACTERS = 4000
-_WORD = re.compile(r"[a-z]+|\d+")
+WORD = re.compile(r"[a-z]+|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def words_of(text: str) -> tuple[str, ...]:
     >>> words_of("Take 2 apples, re-try.")
     ('take', '2', 'apples', 're', 'try')
     """
-    return tuple(_WORD.findall(text[:MOST_CHARACTERS].lower()))
+    return tuple(WORD.findall(text[:MOST_CHARACTERS].lower()))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -36,5 +36,6 @@ def tries_here(situation: Situation, likeness_T: NDArray[np.float64]) -> NDArray
 
 def times_lost(situation: Situation) -> NDArray[np.float64]:
     """How often each candidate lost reward in this episode, wherever the agent stood; shape (K,)."""
-    lost = Counter(step.action for step in situation.history if (step.reward or 0.0) < 0.0)
+    done = zip(situation.done, situation.history, strict=True)
+    lost = Counter(action for action, step in done if (step.reward or 0.0) < 0.0)
     return np.array([lost.get(action, 0) for action in situation.actions], np.float64)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,11 @@ from numpy.typing import NDArray
 from selector.mentions import Mentions, find, phrase_numbers, read
 from selector.reading import Distinct, distinct
 from trajstore.experience import Experience, Playback
-from trajstore.render import PastStep, render_action, render_arguments, render_goal, render_state
+from trajstore.render import Call, PastStep, call_of, render_goal, render_state
 from trajstore.schema import Candidate
 
 TASK, STATE = "^task", "^state"
 MOST_TEXTS = 12
-_TEXT = frozenset({str})
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A candidate as words: its action, and its first two arguments by their names, "" where it has fewer."""
-
-    action: str
-    first: str
-    second: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Situation:
         return render_state(self.state, ()) or render_goal(self.task)
 
     @cached_property
-    def calls(self) -> tuple["Call", ...]:
+    def calls(self) -> tuple[Call, ...]:
         """Each candidate as words."""
         return tuple(map(call_of, self.candidates))
 
@@ -127,28 +117,6 @@ def number_candidates(situation: Situation, experience: Experience) -> Candidate
     siblings = np.bincount(tool_of, minlength=len(names))[tool_of]
     actions = np.array([experience.actions.known(action) for action in situation.actions], np.int64)
     return CandidateSet(names, tools, tool_of, siblings, actions)
-
-
-def call_of(candidate: Candidate) -> Call:
-    """A candidate as words; remembered where all its arguments are texts.
-
-    >>> call_of(Candidate("put", {"place": "Box", "object": "coin"}))
-    Call(action='put coin box', first='coin', second='box')
-    """
-    args = candidate.args
-    if _TEXT.issuperset(map(type, args.values())):  # 1, 1.0 and True are equal keys and different words
-        return _call_of_texts(candidate.tool, tuple(args.items()))
-    return _call(candidate.tool, args)
-
-
-@lru_cache(maxsize=1 << 15)
-def _call_of_texts(tool: str, args: tuple[tuple[str, str], ...]) -> Call:
-    return _call(tool, dict(args))
-
-
-def _call(tool: str, args: Mapping[str, object]) -> Call:
-    first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
-    return Call(render_action(tool, args), first, second)
 
 
 def place_of(situation: Situation, tool: str, args: Mapping[str, object]) -> int | None:

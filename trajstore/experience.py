@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trajstore.columns import Column, Vocabulary
 from trajstore.order import step_token
-from trajstore.render import PastStep, render_action, render_arguments, render_goal, render_state
+from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
 
 SUFFIX_LENGTHS = (1, 2, 3)
@@ -49,7 +49,7 @@ def play_back(trajectory: Trajectory) -> Playback:
 
 def past_step(step: Step) -> PastStep:
     """A stored step as it is remembered by the steps after it."""
-    offered = tuple(render_action(candidate.tool, candidate.args) for candidate in step.candidates)
+    offered = tuple(call_of(candidate).action for candidate in step.candidates)
     called = step.tool, render_arguments(step.args)
     return PastStep(*called, step.observation, step.has_failed, step.state, offered, step.reward)
 

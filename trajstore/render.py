@@ -6,12 +6,25 @@ Only what the agent itself could see goes in: never `task_hidden`, and never any
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from trajstore.schema import Candidate
 
 STATE_CHARACTERS = 2000
 OBSERVATION_CHARACTERS = 400
 ARGUMENT_CHARACTERS = 200
 RECENT_STEPS = 2
+_TEXT = frozenset({str})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A candidate as words: its action, and its first two arguments by their names, "" where it has fewer."""
+
+    action: str
+    first: str
+    second: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,28 @@ def render_arguments(args: Mapping[str, Any]) -> str:
     """
     words = (_as_words(args[name]) for name in sorted(args))
     return " ".join(word for word in words if word).lower().strip()
+
+
+def call_of(candidate: Candidate) -> Call:
+    """A candidate as words; remembered where all its arguments are texts.
+
+    >>> call_of(Candidate("put", {"place": "Box", "object": "coin"}))
+    Call(action='put coin box', first='coin', second='box')
+    """
+    args = candidate.args
+    if _TEXT.issuperset(map(type, args.values())):  # 1, 1.0 and True are equal keys and different words
+        return _call_of_texts(candidate.tool, tuple(args.items()))
+    return _call(candidate.tool, args)
+
+
+@lru_cache(maxsize=1 << 15)
+def _call_of_texts(tool: str, args: tuple[tuple[str, str], ...]) -> Call:
+    return _call(tool, dict(args))
+
+
+def _call(tool: str, args: Mapping[str, object]) -> Call:
+    first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
+    return Call(render_action(tool, args), first, second)
 
 
 def render_state(state: str, history: Sequence[PastStep]) -> str:

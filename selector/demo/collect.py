@@ -9,6 +9,7 @@ import numpy as np
 
 from selector.demo.world import World
 from selector.errors import SelectorUsageError
+from selector.learning import ENDED
 from trajstore.environment import Observation, Transition
 from trajstore.schema import Candidate, Step, Task, Trajectory
 
@@ -137,7 +138,7 @@ def _record(walk: _Walk, world: World, task: Task, settings: CollectSettings, rn
         reward=sum(step.reward or 0.0 for step in steps),
         agent=walk.agent,
         source=settings.source,
-        stop_reason="done" if _has_ended(seen) else "step limit",
+        stop_reason=ENDED if _has_ended(seen) else "step limit",
     )
 
 

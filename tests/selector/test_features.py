@@ -11,8 +11,8 @@ from tiny_worlds import at
 from selector.features import STATE_FEATURES, state_features
 from selector.reading import MOST_CHARACTERS, distinct, words_of
 from selector.relations import RELATIONS, relations
-from selector.situation import Situation, call_of
-from trajstore.render import PastStep, render_action, render_arguments
+from selector.situation import Situation
+from trajstore.render import PastStep, call_of, render_action, render_arguments
 from trajstore.retriever import Keys
 from trajstore.schema import Candidate
 
