@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -467,3 +468,8 @@ def test_a_policy_of_too_little_experience_stays_untrained_and_says_so(table, re
     line = bench.run(a_condition(table, reports, "behaviour cloning", stored=0))
     assert line.note
     assert isinstance(line.tasks[0].score, float)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--environment", "scienceworld"], ["--quick"]])
+def test_whatever_is_asked_for_can_be_sent_to_another_process(table, arguments):
+    assert len(ForkingPickler.dumps(table.parse(arguments))) > 0
