@@ -49,7 +49,7 @@ class RetrieverConfig:
 
     keys: Keys = Keys()
     nearest: int = 40
-    pool: int = 320
+    pool: int = 160
     same_order: int = 128
     power: float = 3.0
     floor: float = 0.05
