@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, Usage
 from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
+from trajstore.opening import is_database_there, public_path
 from trajstore.output import print_json, print_table, progress_bars
 from trajstore.recollection import recollect, stored_embedder
 from trajstore.render import PastStep
@@ -23,7 +23,10 @@ from trajstore.store import TrajectoryStore
 ROWS_SHOWN = 20
 
 DatabaseOption = Annotated[
-    str, typer.Option("--db", metavar="DB", help="Path of the database file.", show_default=False)
+    str,
+    typer.Option(
+        "--db", metavar="DB", help="Path of the database file, or postgresql://user@host/database.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
@@ -166,15 +169,14 @@ def doctor(
 
 def open_store(db: str) -> TrajectoryStore:
     """Open the store at `db`, making it where there is none."""
-    if "://" in db:
-        raise UsageError(f"--db must be the path of a file, got {db!r}: stores on a server are not supported yet")
     return TrajectoryStore(db)
 
 
 def open_existing_store(db: str) -> TrajectoryStore:
     """Open the store at `db`, which must be there: a path with a slip in it makes no empty store."""
-    if "://" not in db and not Path(db).exists():
-        raise StoreUnavailable(f"there is no database {db!r}; trajstore ingest PATH --db {db} makes one")
+    if not is_database_there(db):
+        shown = public_path(db)
+        raise StoreUnavailable(f"there is no database {shown!r}; trajstore ingest PATH --db {shown} makes one")
     return open_store(db)
 
 

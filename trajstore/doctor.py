@@ -49,7 +49,7 @@ class _Texts:
 
 def examine(store: TrajectoryStore) -> tuple[Finding, ...]:
     """Everything found; an "error" means that data is damaged."""
-    checks = (_file, _records, _vectors, _index, _place, _library)
+    checks = (_file, _records, _vectors, _index, *(() if store.is_on_server else (_place, _library)))
     return tuple(finding for check in checks for finding in _findings(check, store))
 
 
@@ -93,7 +93,8 @@ def _findings(check: Callable[[TrajectoryStore], Iterator[Finding]], store: Traj
 
 def _file(store: TrajectoryStore) -> Iterator[Finding]:
     for wrong in store.integrity_findings():
-        yield Finding(f"SQLite's check says: {wrong}", "error", BACKUP)
+        checker = "the server" if store.is_on_server else "SQLite"
+        yield Finding(f"{checker}'s check says: {wrong}", "error", BACKUP)
 
 
 def _records(store: TrajectoryStore) -> Iterator[Finding]:
