@@ -75,6 +75,11 @@ class JobTable:
         """Where the database lies."""
         return self._database.path
 
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Environment variables that a job's process needs in order to open the database."""
+        return self._database.secrets
+
     def add(self, request: JobRequest) -> str:
         """Queue a job; returns its id, that of the first where its key was used before for an equal request.
 

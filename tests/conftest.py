@@ -38,6 +38,14 @@ def postgres_address(postgres_server: PostgresServer) -> str:
     return postgres_server.new_address()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store that is kept may be made: a file, and on a server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "agent.db")
+    return str(request.getfixturevalue("postgres_address"))
+
+
 @pytest.fixture
 def store_path(tmp_path: Path) -> Path:
     """Where a store may be made."""
