@@ -13,11 +13,12 @@ from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
 from trajstore.opening import is_database_there, public_path
-from trajstore.output import print_json, print_table, progress_bars
-from trajstore.recollection import recollect, stored_embedder
+from trajstore.output import Tell, print_json, print_table, progress_bars
+from trajstore.recollection import Recollection, recollect, stored_embedder
 from trajstore.render import PastStep
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
+from trajstore.server_search import Situation, recollect_near, refresh
 from trajstore.store import TrajectoryStore
 
 ROWS_SHOWN = 20
@@ -57,9 +58,8 @@ def ingest(
             tell(read.name, read.read_bytes, read.total_bytes or read.read_bytes)
 
         report = ingest_into(store, paths, format=format_name, source=source, namespace=namespace, progress=progress)
-        if is_embedding and not index_status(store)["fresh"]:
-            for name in store.stats().namespaces:
-                recollect(store, stored_embedder(store), name, on_progress=tell)
+        if is_embedding:
+            _embed(store, tell)
     if as_json:
         print_json(asdict(report))
     else:
@@ -108,7 +108,7 @@ def search(
     """Show the nearest stored steps, and how near they are in goal, state and order."""
     past = tuple(PastStep(name) for name in split_names(history))
     with open_existing_store(db) as store, progress_bars() as tell:
-        loaded = recollect(store, stored_embedder(store), namespace or "default", on_progress=tell)
+        loaded = _recollect(store, Situation(task, state, past, namespace or "default"), tell)
         hits = search_in(loaded, task, state, past, k=k)
     if as_json:
         print_json({"hits": [asdict(hit) for hit in hits]})
@@ -178,6 +178,24 @@ def open_existing_store(db: str) -> TrajectoryStore:
         shown = public_path(db)
         raise StoreUnavailable(f"there is no database {shown!r}; trajstore ingest PATH --db {shown} makes one")
     return open_store(db)
+
+
+def _embed(store: TrajectoryStore, tell: Tell) -> None:
+    """Embed and index what is new, on the server or beside the file."""
+    if store.is_on_server:
+        refresh(store, stored_embedder(store), tell)
+    elif not index_status(store)["fresh"]:
+        for name in store.stats().namespaces:
+            recollect(store, stored_embedder(store), name, on_progress=tell)
+
+
+def _recollect(store: TrajectoryStore, situation: Situation, tell: Tell) -> Recollection:
+    """What a search ranks: the namespace, or of a store on a server what is near."""
+    embedder = stored_embedder(store)
+    if not store.is_on_server:
+        return recollect(store, embedder, situation.namespace, on_progress=tell)
+    refresh(store, embedder, tell)
+    return recollect_near(store, embedder, situation)
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from trajstore.experience import embedded_texts
 from trajstore.index_cache import index_status, unrecorded_files, unusable_files
 from trajstore.recollection import recollect, stored_embedder
 from trajstore.schema import Trajectory
+from trajstore.server_search import refresh
 from trajstore.store import TrajectoryFilter, TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
@@ -63,6 +64,9 @@ def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress
     if store.embedder_identity() not in (None, chosen.identity):
         store.replace_embedder(chosen.identity)
     _embed_missing(store, chosen, on_progress)
+    if store.is_on_server:
+        refresh(store, chosen)
+        return
     for namespace in store.stats().namespaces:
         recollect(store, chosen, namespace)
     for leftover in unrecorded_files(store):

@@ -101,12 +101,25 @@ class IndexCache:
 
 def index_status(store: TrajectoryStore) -> dict[str, str | int | bool]:
     """Kind and number of vectors of all namespaces' indexes; `fresh` where each holds exactly the rows there are."""
+    if store.is_on_server:
+        return _status_on_server(store)
     records = [cache.record(key) for cache, key in _caches(store)]
     found = [record for record in records if record is not None]
     return {
         "kind": "+".join(sorted({record.kind for record in found})) or "none",
         "vectors": sum(record.vectors for record in found),
         "fresh": len(found) == len(records),
+    }
+
+
+def _status_on_server(store: TrajectoryStore) -> dict[str, str | int | bool]:
+    identity, index = store.embedder_identity(), store.server_index
+    count = index.count()
+    is_fresh = identity is not None and index.is_complete(identity.fingerprint)
+    return {
+        "kind": "none" if identity is None or not count else index.kind(identity.dimension),
+        "vectors": count,
+        "fresh": is_fresh or not store.stats().trajectories,
     }
 
 

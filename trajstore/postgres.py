@@ -23,7 +23,7 @@ from trajstore.postgres_errors import translated
 from trajstore.postgres_schema import lock_command, migrate, version_of
 
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-TABLES = "trajectories, steps, vectors, decisions, episodes, calls, reports, prunings, artifacts"
+TABLES = "trajectories, steps, step_texts, vectors, decisions, episodes, calls, reports, prunings, artifacts"
 # Each asks for what a server can tell of damage, in one column.
 CHECKS = (
     "SELECT 'index ' || c.relname || ' is not valid' FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "

@@ -27,6 +27,8 @@ CONNECT_SECONDS = "10"
 IDLE_TRANSACTION_SECONDS = 60
 ASK_AFTER_SECONDS = 1.0
 POOL_SIZE = 8
+SEARCH_BREADTH = 128
+SCANNED_TUPLES = 200_000
 SMALL_WHOLE_NUMBER = 21  # the type that PostgreSQL fits to any column of whole numbers
 TEXT_TYPES = ("text", "varchar", "name")
 Raw = psycopg.Connection[tuple[Any, ...]]  # Any: cells
@@ -138,9 +140,13 @@ def _set(raw: Raw, schema: str, busy_seconds: float) -> None:
         "lock_timeout": sql.Literal(f"{max(1, round(1000 * busy_seconds))}ms"),
         "idle_in_transaction_session_timeout": sql.Literal(f"{IDLE_TRANSACTION_SECONDS}s"),
         "default_transaction_isolation": sql.Literal("read committed"),
-        "bytea_output": sql.Literal("hex"),
+        "hnsw.iterative_scan": sql.Literal("strict_order"),
+        "hnsw.ef_search": sql.Literal(SEARCH_BREADTH),
+        "hnsw.max_scan_tuples": sql.Literal(SCANNED_TUPLES),
     }
-    commands = [sql.SQL("SET {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
+    commands = [
+        sql.SQL("SET {} = {}").format(sql.Identifier(*name.split(".")), value) for name, value in settings.items()
+    ]
     raw.execute(sql.SQL("; ").join(commands))
 
 

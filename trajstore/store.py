@@ -23,6 +23,7 @@ from trajstore.opening import open_database
 from trajstore.rows import to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
+from trajstore.server_index import ServerIndex
 from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
 from trajstore.vectors import (
     VectorCheck,
@@ -115,6 +116,7 @@ class TrajectoryStore:
         self._database = open_database(path, busy_seconds=busy_seconds)
         self._clock = clock
         self.logbook = Logbook(self._database)
+        self.server_index = ServerIndex(self._database)  # only a server keeps one
 
     @property
     def path(self) -> str:
