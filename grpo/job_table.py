@@ -9,7 +9,6 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from sqlite3 import Connection
 from typing import Any, Literal
 
 from grpo.errors import TrainingUsageError, UnknownJob
@@ -29,7 +28,8 @@ from grpo.jobs import (
     trajectories_of,
 )
 from trajstore.codec import from_json, to_json
-from trajstore.database import MEMORY, Database
+from trajstore.connection import AnyDatabase, Connection
+from trajstore.database import MEMORY
 
 Ended = Literal["succeeded", "failed", "cancelled"]
 Standing = Literal["going on", "cancelling", "lost"]
@@ -55,7 +55,7 @@ class JobTable:
 
     def __init__(
         self,
-        database: Database,
+        database: AnyDatabase,
         *,
         clock: Callable[[], float] = time.time,
         lease_seconds: float = LEASE_SECONDS,
@@ -74,6 +74,11 @@ class JobTable:
     def path(self) -> str:
         """Where the database lies."""
         return self._database.path
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Environment variables that a job's process needs in order to open the database."""
+        return self._database.secrets
 
     def add(self, request: JobRequest) -> str:
         """Queue a job; returns its id, that of the first where its key was used before for an equal request.
@@ -106,7 +111,7 @@ class JobTable:
 
     def jobs(self, status: JobStatus | None = None, limit: int = ROWS_AT_ONCE) -> list[JobState]:
         """The newest jobs first, all or those of one status."""
-        condition = "1" if status is None else "status = :status"
+        condition = "TRUE" if status is None else "status = :status"
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {STATE_COLUMNS} FROM training_jobs WHERE {condition} ORDER BY seq DESC LIMIT :limit",  # noqa: S608 - constants
@@ -153,8 +158,9 @@ class JobTable:
             if row is None:
                 return None
             connection.execute(
-                "UPDATE training_jobs SET resumes = resumes + (status = 'running'), status = 'running', "
-                "owner = :owner, lease_until = :until, started_at = coalesce(started_at, :now) WHERE id = :job_id",
+                "UPDATE training_jobs SET resumes = CASE WHEN status = 'running' THEN resumes + 1 ELSE resumes END, "
+                "status = 'running', owner = :owner, lease_until = :until, started_at = coalesce(started_at, :now) "
+                "WHERE id = :job_id",
                 names | {"until": self._clock() + self._start_seconds, "job_id": row[0]},
             )
         return Claim(row[0], str(names["owner"]))
@@ -247,7 +253,8 @@ class JobTable:
         }
         connection.execute(
             "UPDATE training_jobs SET progress = :progress, metrics = :metrics, "  # noqa: S608 - constants
-            "best_checkpoint = coalesce(:best, best_checkpoint), furthest = max(furthest, :furthest), "
+            "best_checkpoint = coalesce(:best, best_checkpoint), "
+            "furthest = CASE WHEN :furthest > furthest THEN :furthest ELSE furthest END, "
             f"resumes = CASE WHEN :furthest > furthest THEN 0 ELSE resumes END WHERE {MINE}",
             _names(claim) | reached,
         )
@@ -273,7 +280,7 @@ def _job_of_key(connection: Connection, key: str | None, request_hash: str) -> s
 
 def _end_lapsed(connection: Connection, names: Mapping[str, object]) -> None:
     lapsed = "status = 'running' AND lease_until <= :now"
-    _end(connection, "cancelled", "cancelled while no process ran it", f"{lapsed} AND is_cancelling", names)
+    _end(connection, "cancelled", "cancelled while no process ran it", f"{lapsed} AND is_cancelling = 1", names)
     reason = f"its process ended {RESUMES + 1} times without getting further"
     _end(connection, "interrupted", reason, f"{lapsed} AND resumes >= {RESUMES}", names)
 

@@ -1,5 +1,6 @@
 """Training jobs as records: what is asked, what a runner is given, how far it is, and what it came to."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from grpo.errors import TrainingFailed, TrainingUsageError
+from trajstore.addresses import is_on_server
 from trajstore.errors import InvalidRecord
 from trajstore.ingest.fields import require_plain
 from trajstore.ingest.native import READER
@@ -132,11 +134,16 @@ def trajectories_of(records: Iterable[Mapping[str, Any]]) -> tuple[Trajectory, .
 
 
 def job_folder(database: str, job_id: str) -> Path:
-    """Where a job keeps its checkpoints and its log, beside the database.
+    """Where a job keeps its checkpoints and its log: beside the database, or where the service was started.
 
     >>> job_folder("agent.db", "7f").as_posix()
     'agent.db.jobs/7f'
+    >>> job_folder("postgresql://me@host/agents", "7f").parts[-3:]
+    ('trajstore-jobs', 'f4aeb417', '7f')
     """
+    if is_on_server(database):
+        name = hashlib.blake2b(database.encode(), digest_size=4).hexdigest()
+        return Path("trajstore-jobs").absolute() / name / job_id
     return Path(f"{database}.jobs") / job_id
 
 

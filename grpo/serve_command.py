@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from trajstore.commands import DatabaseOption, open_existing_store
-from trajstore.database import Database
 from trajstore.errors import MissingDependency
+from trajstore.opening import open_database
 from trajstore.output import say
 
 INSTALL = "pip install 'trajstore[serve]'"
@@ -41,8 +41,10 @@ def serve(
         raise MissingDependency(f"the service needs {error.name}, which is not installed: {INSTALL}") from error
     settings = ServeSettings(host, port, token, jobs)
     open_existing_store(db).close()
-    database = Database(db)
+    database = open_database(db)
     try:
-        serve_jobs(database, settings, lambda url: say(f"training jobs of {db} at {url}; Ctrl-C ends the service"))
+        serve_jobs(
+            database, settings, lambda url: say(f"training jobs of {database.path} at {url}; Ctrl-C ends the service")
+        )
     finally:
         database.close()

@@ -28,7 +28,7 @@ from grpo.job_methods import FORBIDDEN, training_methods
 from grpo.job_supervisor import COMMAND, JobSupervisor
 from grpo.job_table import LEASE_SECONDS, JobTable
 from grpo.json_rpc import INVALID_REQUEST, failure_bytes
-from trajstore.database import Database
+from trajstore.connection import AnyDatabase
 
 BODY_BYTES = 16 << 20
 BODY_SECONDS = 30
@@ -143,7 +143,7 @@ def make_app(
     )
 
 
-def serve(database: Database, settings: ServeSettings, on_ready: Callable[[str], None]) -> None:
+def serve(database: AnyDatabase, settings: ServeSettings, on_ready: Callable[[str], None]) -> None:
     """Answer until a signal ends it; jobs that run go on without it.  `on_ready` is told the address.
 
     Raises `TrainingFailed` where the address cannot be had.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from postgres_server import PostgresServer, running_server, why_not
 
 from trajstore.store import TrajectoryStore
 
@@ -20,6 +21,29 @@ def store() -> Iterator[TrajectoryStore]:
     """A store in memory, empty."""
     with TrajectoryStore(":memory:") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server for all tests of this process; skips where none can be made."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_address(postgres_server: PostgresServer) -> str:
+    """Where a store may be made on a server."""
+    return postgres_server.new_address()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store that is kept may be made: a file, and on a server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "agent.db")
+    return str(request.getfixturevalue("postgres_address"))
 
 
 @pytest.fixture

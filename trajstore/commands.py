@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,17 +12,22 @@ from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, Usage
 from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
-from trajstore.output import print_json, print_table, progress_bars
-from trajstore.recollection import recollect, stored_embedder
+from trajstore.opening import is_database_there, public_path
+from trajstore.output import Tell, print_json, print_table, progress_bars
+from trajstore.recollection import Recollection, recollect, stored_embedder
 from trajstore.render import PastStep
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
+from trajstore.server_search import Situation, recollect_near, refresh
 from trajstore.store import TrajectoryStore
 
 ROWS_SHOWN = 20
 
 DatabaseOption = Annotated[
-    str, typer.Option("--db", metavar="DB", help="Path of the database file.", show_default=False)
+    str,
+    typer.Option(
+        "--db", metavar="DB", help="Path of the database file, or postgresql://user@host/database.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
@@ -54,9 +58,8 @@ def ingest(
             tell(read.name, read.read_bytes, read.total_bytes or read.read_bytes)
 
         report = ingest_into(store, paths, format=format_name, source=source, namespace=namespace, progress=progress)
-        if is_embedding and not index_status(store)["fresh"]:
-            for name in store.stats().namespaces:
-                recollect(store, stored_embedder(store), name, on_progress=tell)
+        if is_embedding:
+            _embed(store, tell)
     if as_json:
         print_json(asdict(report))
     else:
@@ -105,7 +108,7 @@ def search(
     """Show the nearest stored steps, and how near they are in goal, state and order."""
     past = tuple(PastStep(name) for name in split_names(history))
     with open_existing_store(db) as store, progress_bars() as tell:
-        loaded = recollect(store, stored_embedder(store), namespace or "default", on_progress=tell)
+        loaded = _recollect(store, Situation(task, state, past, namespace or "default"), tell)
         hits = search_in(loaded, task, state, past, k=k)
     if as_json:
         print_json({"hits": [asdict(hit) for hit in hits]})
@@ -166,16 +169,33 @@ def doctor(
 
 def open_store(db: str) -> TrajectoryStore:
     """Open the store at `db`, making it where there is none."""
-    if "://" in db:
-        raise UsageError(f"--db must be the path of a file, got {db!r}: stores on a server are not supported yet")
     return TrajectoryStore(db)
 
 
 def open_existing_store(db: str) -> TrajectoryStore:
     """Open the store at `db`, which must be there: a path with a slip in it makes no empty store."""
-    if "://" not in db and not Path(db).exists():
-        raise StoreUnavailable(f"there is no database {db!r}; trajstore ingest PATH --db {db} makes one")
+    if not is_database_there(db):
+        shown = public_path(db)
+        raise StoreUnavailable(f"there is no database {shown!r}; trajstore ingest PATH --db {shown} makes one")
     return open_store(db)
+
+
+def _embed(store: TrajectoryStore, tell: Tell) -> None:
+    """Embed and index what is new, on the server or beside the file."""
+    if store.is_on_server:
+        refresh(store, stored_embedder(store), tell)
+    elif not index_status(store)["fresh"]:
+        for name in store.stats().namespaces:
+            recollect(store, stored_embedder(store), name, on_progress=tell)
+
+
+def _recollect(store: TrajectoryStore, situation: Situation, tell: Tell) -> Recollection:
+    """What a search ranks: the namespace, or of a store on a server what is near."""
+    embedder = stored_embedder(store)
+    if not store.is_on_server:
+        return recollect(store, embedder, situation.namespace, on_progress=tell)
+    refresh(store, embedder, tell)
+    return recollect_near(store, embedder, situation)
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 from types import ModuleType
@@ -47,6 +47,8 @@ class Database:
     A forked child has its own copy of a database in memory.  A write waits up to `busy_seconds` for other processes.
     """
 
+    is_on_server = False
+
     def __init__(self, path: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = str(path)
         self._busy_seconds = busy_seconds
@@ -58,6 +60,11 @@ class Database:
         _OPEN.add(self)
         with self.reading():
             pass
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Nothing: whoever may read the file can open it."""
+        return {}
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -88,6 +95,13 @@ class Database:
                 f"{self.path}: the rows are erased, but {self.path}-wal keeps copies while another process reads it; "
                 "stop that process and run trajstore forget again"
             )
+
+    def findings(self) -> tuple[str, ...]:
+        """What SQLite's own check finds wrong; nothing where all is well."""
+        with self.reading() as connection:
+            rows = connection.execute("PRAGMA integrity_check").fetchall()
+            rows += [(f"broken reference in {row[0]}",) for row in connection.execute("PRAGMA foreign_key_check")]
+        return tuple(str(row[0]) for row in rows if row[0] != "ok")
 
     def renew_after_fork(self) -> None:
         """Give a forked child its own lock and, on next use, its own connection."""

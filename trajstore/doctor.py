@@ -14,6 +14,7 @@ from trajstore.experience import embedded_texts
 from trajstore.index_cache import index_status, unrecorded_files, unusable_files
 from trajstore.recollection import recollect, stored_embedder
 from trajstore.schema import Trajectory
+from trajstore.server_search import refresh
 from trajstore.store import TrajectoryFilter, TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
@@ -49,7 +50,7 @@ class _Texts:
 
 def examine(store: TrajectoryStore) -> tuple[Finding, ...]:
     """Everything found; an "error" means that data is damaged."""
-    checks = (_file, _records, _vectors, _index, _place, _library)
+    checks = (_file, _records, _vectors, _index, *(() if store.is_on_server else (_place, _library)))
     return tuple(finding for check in checks for finding in _findings(check, store))
 
 
@@ -63,6 +64,9 @@ def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress
     if store.embedder_identity() not in (None, chosen.identity):
         store.replace_embedder(chosen.identity)
     _embed_missing(store, chosen, on_progress)
+    if store.is_on_server:
+        refresh(store, chosen)
+        return
     for namespace in store.stats().namespaces:
         recollect(store, chosen, namespace)
     for leftover in unrecorded_files(store):
@@ -93,7 +97,8 @@ def _findings(check: Callable[[TrajectoryStore], Iterator[Finding]], store: Traj
 
 def _file(store: TrajectoryStore) -> Iterator[Finding]:
     for wrong in store.integrity_findings():
-        yield Finding(f"SQLite's check says: {wrong}", "error", BACKUP)
+        checker = "the server" if store.is_on_server else "SQLite"
+        yield Finding(f"{checker}'s check says: {wrong}", "error", BACKUP)
 
 
 def _records(store: TrajectoryStore) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 """Deletes trajectories with everything that was learned from them."""
 
 from collections.abc import Iterable
-from sqlite3 import Connection
 
+from trajstore.connection import Connection
 from trajstore.vectors import drop_vectors
 
 BY_ID, BY_SOURCE, BY_NAMESPACE = "id = ?", "source = ?", "namespace = ?"
@@ -30,9 +30,9 @@ def erase(connection: Connection, condition: str, value: str, text_hashes: Itera
 
 def count_removal(connection: Connection) -> None:
     """Let every process know that rows which it may have read are gone."""
-    connection.execute("UPDATE settings SET value = value + 1 WHERE name = 'removals'")
+    connection.execute("UPDATE settings SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'removals'")
 
 
 def count_revision(connection: Connection) -> None:
     """Let every process know that a row which it may have read was judged since."""
-    connection.execute("UPDATE settings SET value = value + 1 WHERE name = 'revisions'")
+    connection.execute("UPDATE settings SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'revisions'")

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from trajstore.errors import DamagedStore
 from trajstore.index import IndexKind, VectorIndex, content_digest
-from trajstore.store import TrajectoryStore, index_folder
+from trajstore.store import TrajectoryStore
 
-MEMORY = ":memory:"
 LAYOUT = "1"  # raised whenever the same trajectories would give other rows or vectors than before
 
 
@@ -35,7 +34,7 @@ class IndexCache:
     def __init__(self, store: TrajectoryStore, namespace: str) -> None:
         self._store = store
         self._name = f"index/{namespace}"
-        self._folder = index_folder(store.path)
+        self._folder = store.index_folder
         self._prefix = hashlib.blake2b(namespace.encode(), digest_size=6).hexdigest()
 
     def load(self, rows_key: str) -> VectorIndex | None:
@@ -59,39 +58,41 @@ class IndexCache:
     def file(self, rows_key: str) -> Path | None:
         """Where the index of exactly these rows should lie; None where it is none that is kept as a file."""
         record = self.record(rows_key)
-        return None if record is None or record.digest is None else self._path(record.digest)
+        if record is None or record.digest is None or self._folder is None:
+            return None
+        return self._folder / self._name_of(record.digest)
 
     def save(self, index: VectorIndex, rows_key: str) -> None:
         """Record an index of these rows, and keep the file of a graph; older files of this namespace go."""
         digest = None
-        if index.kind == "hnsw" and self._store.path != MEMORY:
+        if index.kind == "hnsw" and self._folder is not None:
             content = index.to_bytes()
             digest = content_digest(content)
             try:
-                self._publish(self._path(digest), content)
+                self._publish(self._folder, self._name_of(digest), content)
             except OSError:
                 digest = None  # a folder that cannot be written only costs a rebuild
         record = IndexRecord(digest, index.kind, len(index))
         self._store.put_artifact(self._name, rows_key, json.dumps(asdict(record)).encode())
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / f"{self._prefix}-{digest}.faiss"
+    def _name_of(self, digest: str) -> str:
+        return f"{self._prefix}-{digest}.faiss"
 
-    def _publish(self, path: Path, content: bytes) -> None:
-        self._folder.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f"{self._prefix}-", suffix=".part", dir=self._folder)
+    def _publish(self, where: Path, name: str, content: bytes) -> None:
+        where.mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f"{self._prefix}-", suffix=".part", dir=where)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            Path(temporary).replace(where / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        for old in self._folder.glob(f"{self._prefix}-*"):
-            if old != path:
+        for old in where.glob(f"{self._prefix}-*"):
+            if old.name != name:
                 old.unlink(missing_ok=True)
-        folder = os.open(self._folder, os.O_RDONLY)
+        folder = os.open(where, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
@@ -100,12 +101,25 @@ class IndexCache:
 
 def index_status(store: TrajectoryStore) -> dict[str, str | int | bool]:
     """Kind and number of vectors of all namespaces' indexes; `fresh` where each holds exactly the rows there are."""
+    if store.is_on_server:
+        return _status_on_server(store)
     records = [cache.record(key) for cache, key in _caches(store)]
     found = [record for record in records if record is not None]
     return {
         "kind": "+".join(sorted({record.kind for record in found})) or "none",
         "vectors": sum(record.vectors for record in found),
         "fresh": len(found) == len(records),
+    }
+
+
+def _status_on_server(store: TrajectoryStore) -> dict[str, str | int | bool]:
+    identity, index = store.embedder_identity(), store.server_index
+    count = index.count()
+    is_fresh = identity is not None and index.is_complete(identity.fingerprint)
+    return {
+        "kind": "none" if identity is None or not count else index.kind(identity.dimension),
+        "vectors": count,
+        "fresh": is_fresh or not store.stats().trajectories,
     }
 
 
@@ -117,8 +131,10 @@ def unusable_files(store: TrajectoryStore) -> tuple[Path, ...]:
 
 def unrecorded_files(store: TrajectoryStore) -> tuple[Path, ...]:
     """Files beside the database that hold no index of the rows there are: unfinished, or of rows that are gone."""
+    if store.index_folder is None:
+        return ()
     kept = {cache.file(key) for cache, key in _caches(store)}
-    return tuple(sorted(file for file in index_folder(store.path).glob("*") if file not in kept))
+    return tuple(sorted(file for file in store.index_folder.glob("*") if file not in kept))
 
 
 def _caches(store: TrajectoryStore) -> Iterator[tuple[IndexCache, str]]:

@@ -5,10 +5,9 @@ Off-policy evaluation, tool health and the guard read it; every process that sha
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from sqlite3 import Connection
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from trajstore.database import Database
+from trajstore.connection import AnyDatabase, Connection
 
 Reported = Literal["applied", "duplicate", "unknown"]
 
@@ -117,7 +116,7 @@ class EndedEpisode:
 class Logbook:
     """The log of one store; every method that writes is one transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: AnyDatabase) -> None:
         self._database = database
 
     def add(self, decisions: Sequence[DecisionRow] = (), calls: Sequence[CallRow] = ()) -> None:
@@ -177,7 +176,7 @@ class Logbook:
                 _count(connection, "", "reports unknown")
                 return "unknown"
             added = connection.execute(
-                "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?)", [decision_id, kind, value, now]
+                "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", [decision_id, kind, value, now]
             ).rowcount
             outcome: Reported = "applied" if added else "duplicate"
             _count(connection, known[0], f"reports {outcome}")
@@ -200,7 +199,7 @@ class Logbook:
     def put_prunings(self, rows: Sequence[PruningRow]) -> None:
         """Write the standing of pairs, each in place of what was there."""
         with self._database.writing() as connection:
-            _insert(connection, "prunings", rows, verb="INSERT OR REPLACE")
+            _insert(connection, "prunings", rows, replacing="namespace, cluster, tool")
 
     def clear_prunings(self, namespace: str) -> None:
         """Forget what is pruned in a namespace."""
@@ -219,7 +218,7 @@ class Logbook:
 
     def _select(self, kind: type[Kind], table: str, namespace: str | None, order: str) -> list[Kind]:
         columns = ", ".join(kind.__dataclass_fields__)
-        condition, values = ("1", []) if namespace is None else ("namespace = ?", [namespace])
+        condition, values = ("TRUE", []) if namespace is None else ("namespace = ?", [namespace])
         statement = f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order}"  # noqa: S608 - constants
         with self._database.reading() as connection:
             return [_record(kind, row) for row in connection.execute(statement, values)]
@@ -231,7 +230,7 @@ def end_episode(connection: Connection, episode: EpisodeRow) -> Reported:
     if known is not None and (known[0] != "censored" or episode.stop_reason == "censored"):
         _count(connection, episode.namespace, "episodes duplicate")
         return "duplicate"
-    _insert(connection, "episodes", [episode], verb="INSERT OR REPLACE")
+    _insert(connection, "episodes", [episode], replacing="id", numbered=True)
     _count(connection, episode.namespace, "episodes late" if known else f"episodes {episode.stop_reason}")
     return "applied"
 
@@ -241,12 +240,23 @@ def _clusters(connection: Connection, episode: str) -> tuple[int, ...]:
     return tuple(row[0] for row in rows)
 
 
-def _insert(connection: Connection, table: str, rows: Iterable[Row], *, verb: str = "INSERT OR IGNORE") -> None:
+def _insert(
+    connection: Connection, table: str, rows: Iterable[Row], *, replacing: str = "", numbered: bool = False
+) -> None:
+    """Write rows; one whose key is there already is left out, or with `replacing` (the key's columns) takes its place.
+
+    Rows that are `numbered` get a number above all others, also where they replace one.
+    """
     for row in rows:
-        names = row.__dataclass_fields__
+        names = [*row.__dataclass_fields__]
+        marks = ["?"] * len(names)
+        if numbered:
+            names, marks = ["rowid", *names], [f"(SELECT coalesce(max(rowid), 0) + 1 FROM {table})", *marks]  # noqa: S608 - constants
+        anew = ", ".join(f"{name} = excluded.{name}" for name in names)
+        clash = f"({replacing}) DO UPDATE SET {anew}" if replacing else "DO NOTHING"
         connection.execute(
-            f"{verb} INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-            [getattr(row, name) for name in names],
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(marks)}) ON CONFLICT {clash}",  # noqa: S608 - constants
+            [getattr(row, name) for name in row.__dataclass_fields__],
         )
 
 
@@ -260,6 +270,6 @@ def _record(kind: type[Kind], row: Sequence[Any]) -> Kind:
 
 def _count(connection: Connection, namespace: str, name: str) -> None:
     connection.execute(
-        "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT (namespace, name) DO UPDATE SET value = value + 1",
+        "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT (namespace, name) DO UPDATE SET value = counters.value + 1",
         [namespace, name],
     )

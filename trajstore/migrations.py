@@ -152,3 +152,6 @@ _VERSION_3 = (
     """,
     "CREATE INDEX training_metrics_job ON training_metrics (job_id, seq)",
 )
+
+# The statements of each version, for databases that are not SQLite's.
+STATEMENTS = (_VERSION_1, _VERSION_2, _VERSION_3)

@@ -5,8 +5,9 @@ anew otherwise.
 """
 
 from collections.abc import Sequence
-from sqlite3 import Connection
 from typing import NamedTuple
+
+from trajstore.connection import Connection
 
 
 # Named tuples: a scan builds one for every step, and a frozen dataclass takes more than four times as long.

@@ -1,27 +1,29 @@
-"""The store: trajectories with their steps, vectors and decisions in one SQLite file, which is the only truth."""
+"""The store: trajectories with their steps, vectors and decisions in one database, which is the only truth."""
 
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from sqlite3 import Connection
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.database import BUSY_SECONDS, Database
+from trajstore.connection import Connection
+from trajstore.database import BUSY_SECONDS, MEMORY
 from trajstore.embedding import text_hash
 from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
+from trajstore.opening import open_database
 from trajstore.rows import to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
+from trajstore.server_index import ServerIndex
 from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
 from trajstore.vectors import (
     VectorCheck,
@@ -35,6 +37,10 @@ from trajstore.vectors import (
 
 CHUNK = 200
 SCAN_CHUNK = 1000
+PUT_ARTIFACT = (
+    "INSERT INTO artifacts VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET key = excluded.key, content = excluded.content"
+)
 Cells = TypeVar("Cells", StepCells, TrajectoryCells)
 
 
@@ -75,9 +81,9 @@ class TrajectoryFilter:
             conditions.append("EXISTS (SELECT 1 FROM steps s WHERE s.trajectory_seq = trajectories.seq AND s.tool = ?)")
             values.append(self.tool)
         if self.ids is not None:
-            conditions.append(f"id IN ({', '.join('?' * len(self.ids))})")
+            conditions.append(f"id IN ({', '.join('?' * len(self.ids)) or 'NULL'})")
             values += self.ids
-        return " AND ".join(conditions) or "1", values
+        return " AND ".join(conditions) or "TRUE", values
 
 
 EVERYTHING = TrajectoryFilter()
@@ -96,7 +102,9 @@ class StoreStats:
 
 
 class TrajectoryStore:
-    """Opens or creates a store at `path` (":memory:" for one that is not kept); safe to share between threads.
+    """Opens or creates a store at `path`; safe to share between threads.
+
+    ":memory:" is one that is not kept, postgresql://user@host/database one on a server with pgvector.
 
     Everything that a method acknowledges is on disk when it returns.  `clock` gives seconds since 1970; a write waits
     up to `busy_seconds` for other processes.
@@ -105,21 +113,32 @@ class TrajectoryStore:
     def __init__(
         self, path: str | Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
     ) -> None:
-        self._database = Database(path, busy_seconds=busy_seconds)
+        self._database = open_database(path, busy_seconds=busy_seconds)
         self._clock = clock
         self.logbook = Logbook(self._database)
+        self.server_index = ServerIndex(self._database)  # only a server keeps one
 
     @property
     def path(self) -> str:
-        """Where the file lies."""
+        """Where the file lies, or the address on a server, without a password."""
         return self._database.path
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether a server keeps it, rather than a file of this machine."""
+        return self._database.is_on_server
+
+    @property
+    def index_folder(self) -> Path | None:
+        """Where index files lie beside it: caches, which any process may throw away; None where it has no place."""
+        return None if self.is_on_server or self.path == MEMORY else index_folder(self.path)
 
     @property
     def generation(self) -> str:
         """Changes whenever any process adds, removes or judges trajectories."""
         with self._database.reading() as connection:
-            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'trajectories'").fetchone()
-            return f"{last[0] if last else 0}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
+            (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM trajectories").fetchone()
+            return f"{last}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
 
     @property
     def removals(self) -> int:
@@ -233,7 +252,7 @@ class TrajectoryStore:
         """Counts of what is stored."""
         with self._database.reading() as connection:
             trajectories, successes = connection.execute(
-                "SELECT count(*), coalesce(sum(success), 0) FROM trajectories"
+                "SELECT count(*), count(*) FILTER (WHERE success = 1) FROM trajectories"
             ).fetchone()
             (steps,) = connection.execute("SELECT count(*) FROM steps").fetchone()
             tools = connection.execute("SELECT tool, count(*) n FROM steps GROUP BY 1 ORDER BY n DESC, 1").fetchall()
@@ -298,17 +317,14 @@ class TrajectoryStore:
     def put_artifact(self, name: str, key: str, content: bytes) -> None:
         """Keep something derived; one for each name."""
         with self._database.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?)", [name, key, content])
+            connection.execute(PUT_ARTIFACT, [name, key, content])
 
     def integrity_findings(self) -> tuple[str, ...]:
-        """What SQLite's own check finds wrong; nothing where all is well."""
-        with self._database.reading() as connection:
-            rows = connection.execute("PRAGMA integrity_check").fetchall()
-            rows += [(f"broken reference in {row[0]}",) for row in connection.execute("PRAGMA foreign_key_check")]
-        return tuple(str(row[0]) for row in rows if row[0] != "ok")
+        """What the database's own checks find wrong; nothing where all is well."""
+        return self._database.findings()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, or the connections."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -325,7 +341,8 @@ class TrajectoryStore:
     def _erase(self, condition: str, value: str) -> int:
         with self._database.writing() as connection:
             removed = erase(connection, condition, value, self._text_hashes(condition, value))
-        for file in index_folder(self.path).glob("*") if removed else ():
+        folder = self.index_folder if removed else None
+        for file in folder.glob("*") if folder else ():
             file.unlink(missing_ok=True)
         self._database.erase_traces()
         return removed
@@ -341,7 +358,7 @@ class TrajectoryStore:
 
 
 def index_folder(path: str) -> Path:
-    """Where the index files of the store at `path` lie: caches, which any process may throw away."""
+    """Where the index files of the file at `path` lie."""
     return Path(f"{path}.index")
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from sqlite3 import Connection
 from typing import Any
 
+from trajstore.connection import Connection
 from trajstore.errors import DamagedStore, InvalidRecord
 from trajstore.rows import STEP_COLUMNS, STEP_NAMES, TRAJECTORY_COLUMNS, TRAJECTORY_NAMES, Row, TrajectoryRow, from_rows
 from trajstore.schema import Trajectory
 
-INSERT_TRAJECTORY = f"INSERT INTO trajectories ({TRAJECTORY_COLUMNS}) VALUES ({', '.join('?' * len(TRAJECTORY_NAMES))})"  # noqa: S608 - columns are constants
+INSERT_TRAJECTORY = (
+    f"INSERT INTO trajectories ({TRAJECTORY_COLUMNS}) VALUES ({', '.join('?' * len(TRAJECTORY_NAMES))}) RETURNING seq"  # noqa: S608 - columns are constants
+)
 INSERT_STEP = f"INSERT INTO steps (trajectory_seq, {STEP_COLUMNS}) VALUES ({', '.join('?' * (len(STEP_NAMES) + 1))})"  # noqa: S608 - as above
 
 
@@ -27,7 +29,7 @@ def insert(connection: Connection, row: TrajectoryRow) -> None:
         raise InvalidRecord(
             f"trajectory_id {row.id!r} is that of another stored trajectory; leave it empty to be given a new one"
         )
-    seq = connection.execute(INSERT_TRAJECTORY, row.values).lastrowid
+    (seq,) = connection.execute(INSERT_TRAJECTORY, row.values).fetchone()
     connection.executemany(INSERT_STEP, [(seq, *step) for step in row.steps])
 
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from sqlite3 import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.connection import Connection, Packed
 from trajstore.errors import DamagedStore, InvalidRecord, UsageError
 from trajstore.identity import EmbedderIdentity
 
 SCAN_FROM = 900  # above this many, one pass over the table is faster than that many look-ups
 CHECK_CHUNK = 1000
+PUT_VECTOR = (
+    "INSERT INTO vectors (embedder_id, text_hash, vector) SELECT id, ?, ? FROM embedders WHERE TRUE "
+    "ON CONFLICT (text_hash, embedder_id) DO UPDATE SET vector = excluded.vector"
+)
 LENGTH_TOLERANCE = 0.02  # 16 bits an entry keep the length of a unit vector to within 0.001
 
 
@@ -50,7 +54,7 @@ def read_vectors(connection: Connection, text_hashes: Sequence[bytes]) -> dict[b
     if len(wanted) > SCAN_FROM:
         rows = connection.execute("SELECT text_hash, vector FROM vectors")
     else:
-        marks = ", ".join("?" * len(wanted))
+        marks = ", ".join("?" * len(wanted)) or "NULL"
         sql = f"SELECT text_hash, vector FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
         rows = connection.execute(sql, list(wanted))
     return {key: np.frombuffer(vector, "<f2") for key, vector in rows if key in wanted and _has_size(vector, size)}
@@ -62,7 +66,7 @@ def write_vectors(connection: Connection, vectors: Mapping[bytes, NDArray[np.flo
     if identity is None:
         raise UsageError("vectors need the identity of their embedder: call set_embedder before put_vectors")
     rows = [(key, _packed(vector, identity)) for key, vector in vectors.items()]
-    connection.executemany("INSERT OR REPLACE INTO vectors SELECT id, ?, ? FROM embedders", rows)
+    connection.executemany(PUT_VECTOR, rows)
 
 
 def check_vectors(connection: Connection) -> VectorCheck:
@@ -98,11 +102,11 @@ def _stacked(sized: Sequence[tuple[bytes, bytes]], size: int) -> NDArray[np.floa
     return joined.reshape(len(sized), size // 2).astype(np.float32)
 
 
-def _packed(vector: NDArray[np.floating], identity: EmbedderIdentity) -> bytes:
+def _packed(vector: NDArray[np.floating], identity: EmbedderIdentity) -> Packed:
     with np.errstate(over="ignore"):
         packed = np.asarray(vector).astype("<f2")
     if packed.shape != (identity.dimension,):
         raise InvalidRecord(f"a vector of {identity.name!r} must have {identity.dimension} entries, got {packed.shape}")
     if not np.isfinite(packed).all():
         raise InvalidRecord(f"a vector of {identity.name!r} must have finite entries of at most 65504, got {vector}")
-    return packed.tobytes()
+    return Packed(packed.tobytes())

@@ -1,6 +1,5 @@
 """The table of jobs: one process at a time for each job, results written once, and an end for every job."""
 
-import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from grpo.errors import TrainingUsageError, UnknownJob
 from grpo.job_table import RESUMES, JobTable
 from grpo.jobs import Claim, JobProgress, JobRequest, JobResult, KeyReused, TooManyJobs, finite_metrics, job_folder
+from trajstore.connection import AnyDatabase
 from trajstore.database import Database
+from trajstore.opening import open_database
 
 NATIVE: dict[str, Any] = {"task": "find it", "success": True, "steps": [{"tool": "search", "args": {"q": "é"}}]}
 LEASE = 30.0
@@ -37,14 +38,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def database(store_path: Path) -> Iterator[Database]:
-    opened = Database(store_path)
+def database(store_address: str) -> Iterator[AnyDatabase]:
+    opened = open_database(store_address)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def jobs(database: Database, clock: Clock) -> JobTable:
+def jobs(database: AnyDatabase, clock: Clock) -> JobTable:
     return JobTable(database, clock=clock, lease_seconds=LEASE, start_seconds=LEASE, queue_limit=4)
 
 
@@ -158,7 +159,7 @@ def test_a_job_whose_process_beats_is_left_alone(jobs: JobTable, clock: Clock):
         assert jobs.claim(9) is None
 
 
-def test_a_process_has_more_time_to_begin_than_between_its_beats(database: Database, clock: Clock):
+def test_a_process_has_more_time_to_begin_than_between_its_beats(database: AnyDatabase, clock: Clock):
     jobs = JobTable(database, clock=clock, lease_seconds=LEASE, start_seconds=4.0 * LEASE)
     jobs.add(JobRequest("agent"))
     claim = claimed(jobs)
@@ -316,12 +317,11 @@ def test_a_failure_keeps_what_was_reached(jobs: JobTable):
     assert (dict(state.metrics), state.best_checkpoint) == ({"loss": 2.0}, "update-4")
 
 
-def test_what_was_sent_to_train_on_is_not_kept_beyond_the_end(jobs: JobTable, store_path: Path):
+def test_what_was_sent_to_train_on_is_not_kept_beyond_the_end(jobs: JobTable, database: AnyDatabase):
     jobs.add(JobRequest("agent", training_data=[NATIVE]))
     jobs.finish(claimed(jobs), "succeeded", JobResult())
-    plain = sqlite3.connect(store_path)
-    assert plain.execute("SELECT training_data FROM training_jobs").fetchall() == [("",)]
-    plain.close()
+    with database.reading() as connection:
+        assert connection.execute("SELECT training_data FROM training_jobs").fetchall() == [("",)]
 
 
 def test_a_queued_job_is_cancelled_at_once(jobs: JobTable):
@@ -346,8 +346,8 @@ def test_a_job_that_was_cancelled_while_no_process_ran_it_is_not_taken_up_again(
     assert jobs.get(job_id).status == "cancelled"
 
 
-def test_many_services_at_once_claim_each_job_once(store_path: Path):
-    tables = [JobTable(Database(store_path)) for _ in range(4)]
+def test_many_services_at_once_claim_each_job_once(store_address: str):
+    tables = [JobTable(open_database(store_address)) for _ in range(4)]
     ids = [tables[0].add(JobRequest("agent")) for _ in range(12)]
     found: list[str] = []
 

@@ -115,7 +115,7 @@ def test_a_damaged_vector_is_an_error_that_repair_mends(sound: TrajectoryStore, 
 def test_a_text_that_the_embedder_is_blind_to_is_a_warning(store: TrajectoryStore):
     store.add(make_trajectory("知らない言葉"))
     repair(store)
-    change(store, "UPDATE vectors SET vector = zeroblob(length(vector)) WHERE text_hash = ?", text_hash("知らない言葉"))
+    store.put_vectors({text_hash("知らない言葉"): np.zeros(512)})
     (finding,) = about_the_store(store)
     assert (finding.severity, finding.what[:31]) == ("warning", "1 texts with words have a zero ")
     assert "--embedder" in finding.remedy

@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_made_only_costs_a_rebuild(filled: TrajectorySto
     assert_finds_what_brute_force_finds(filled)
 
 
-def test_an_index_of_a_store_in_memory_makes_no_file(store: TrajectoryStore, tmp_path: Path, monkeypatch):
+def test_an_index_of_a_store_without_a_folder_makes_no_file(store: TrajectoryStore, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     add_walks(store, range(8))
     graph = VectorIndex.build(scaled_states(recollect(store, EMBEDDER)), graph_from_rows=2)

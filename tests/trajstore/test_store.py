@@ -1,5 +1,6 @@
 """The store by example: what is kept, what is one and the same, what is erased."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_same_content_in_another_namespace_is_another_trajectory(store: Traj
 
 def test_an_unknown_id_is_an_error_that_names_it(store: TrajectoryStore):
     for use in (store.get, store.remove):
-        with pytest.raises(UnknownTrajectory, match="no trajectory 'nobody' in :memory:"):
+        with pytest.raises(UnknownTrajectory, match=re.escape(f"no trajectory 'nobody' in {store.path}")):
             use("nobody")
 
 
@@ -349,7 +350,7 @@ def test_another_embedder_is_refused_with_the_command_that_re_embeds(store: Traj
     store.set_embedder(SMALL)
     store.put_vectors({b"a": np.ones(3)})
     with pytest.raises(
-        EmbedderMismatch, match=f"trajstore doctor --db :memory: --repair --embedder {other.name}"
+        EmbedderMismatch, match=re.escape(f"trajstore doctor --db {store.path} --repair --embedder {other.name}")
     ) as error:
         store.set_embedder(other)
     assert "'small' (3 entries)" in str(error.value)
@@ -385,14 +386,14 @@ def test_decisions_are_read_by_namespace(store: TrajectoryStore):
     assert [one.id for one in store.logbook.decisions("y")] == ["d2"]
 
 
-def test_everything_is_there_after_opening_again(store_path: Path):
-    with TrajectoryStore(store_path) as store:
+def test_everything_is_there_after_opening_again(store_address: str):
+    with TrajectoryStore(store_address) as store:
         trajectory_id = store.add(EVERYTHING_USED)
         store.set_embedder(SMALL)
         store.put_vectors({b"a": np.ones(3)})
         store.logbook.add([decision("d1", "e1")])
         generation = store.generation
-    with TrajectoryStore(store_path) as store:
+    with TrajectoryStore(store_address) as store:
         assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
         assert list(store.vectors([b"a"])) == [b"a"]
         assert [one.id for one in store.logbook.decisions()] == ["d1"]

@@ -1,5 +1,6 @@
 """Each text is embedded once, and what was embedded is kept whatever happens later."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,11 +76,14 @@ def test_progress_counts_only_what_is_new(store: TrajectoryStore):
 def test_another_embedder_is_refused_before_it_embeds_anything(store: TrajectoryStore):
     VectorCache(store, HashedEmbedder(DIMENSION)).embed(["one"])
     other = CountingEmbedder(dimension=64)
-    with pytest.raises(EmbedderMismatch, match=r"trajstore doctor --db :memory: --repair --embedder hashed"):
+    with pytest.raises(
+        EmbedderMismatch, match=re.escape(f"trajstore doctor --db {store.path} --repair --embedder hashed")
+    ):
         VectorCache(store, other)
     assert other.asked == []
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # a server's column takes nothing but vectors
 def test_a_vector_that_lost_its_size_is_made_again(store: TrajectoryStore):
     cache = VectorCache(store, HashedEmbedder(DIMENSION))
     (whole,) = cache.embed(["one"])

@@ -1,0 +1,178 @@
+"""The index that a PostgreSQL server keeps: as which texts each step was embedded, and a graph over their vectors.
+
+Whoever asks holds neither vectors nor index.  A namespace of few texts is compared in full, a large one through
+pgvector's HNSW graph (Malkov & Yashunin 2018), which goes on until enough texts of the namespace were found: the
+namespace is a condition of the query, and nothing of another one ever leaves the server.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.connection import AnyDatabase, Connection, Packed
+from trajstore.embedding import text_hash
+from trajstore.experience import play_back
+from trajstore.render import render_goal
+from trajstore.schema import Trajectory
+from trajstore.trajectory_table import read_chunk
+
+Key = Literal["state", "goal"]
+KEYS: tuple[Key, Key] = ("state", "goal")
+
+LAYOUT = "1"  # raised whenever the same steps would be embedded as other texts than before
+GRAPH_FROM_TEXTS = 20_000
+TEXTS_PER_TRAJECTORY = 4  # the graph gives texts, and several near ones may be of one trajectory
+GRAPH_DIMENSIONS = 4000  # more entries than these pgvector's graph does not take
+MARK = "server-index"
+EVERYTHING = "TRUE"
+LINK = (
+    "INSERT INTO step_texts (step_seq, trajectory_seq, namespace, state_hash, goal_hash) "
+    "SELECT s.seq, s.trajectory_seq, t.namespace, ?, ? FROM steps s JOIN trajectories t ON t.seq = s.trajectory_seq "
+    "WHERE s.trajectory_seq = ? AND s.step_index = ? ON CONFLICT (step_seq) DO UPDATE "
+    "SET namespace = excluded.namespace, state_hash = excluded.state_hash, goal_hash = excluded.goal_hash"
+)
+COUNT_LINKED = (
+    "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+    "WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)"
+)
+BLIND = (
+    "seq IN (SELECT trajectory_seq FROM step_texts l WHERE "
+    "NOT EXISTS (SELECT 1 FROM vectors v WHERE v.text_hash = l.state_hash) "
+    "OR NOT EXISTS (SELECT 1 FROM vectors v WHERE v.text_hash = l.goal_hash))"
+)
+# Both give the texts of one namespace that are near, by inner product: of unit vectors, the cosine.
+EXACTLY = """
+WITH mine AS MATERIALIZED (SELECT DISTINCT {key}_hash AS text_hash FROM step_texts WHERE namespace = :namespace),
+near AS MATERIALIZED (
+    SELECT v.text_hash, -({vector} <#> :query) AS similarity FROM mine JOIN vectors v USING (text_hash)
+    WHERE {is_indexed}
+)
+"""
+BY_GRAPH = """
+WITH near AS MATERIALIZED (
+    SELECT v.text_hash, -({vector} <#> :query) AS similarity FROM vectors v
+    WHERE {is_indexed} AND (
+        SELECT TRUE FROM step_texts l WHERE l.namespace = :namespace AND l.{key}_hash = v.text_hash LIMIT 1
+    ) ORDER BY {vector} <#> :query LIMIT :texts
+)
+"""
+NEAREST_STEPS = """
+SELECT id, step_index, similarity FROM (
+    SELECT DISTINCT ON (l.trajectory_seq) t.id, s.step_index, n.similarity, t.seq
+    FROM near n JOIN step_texts l ON l.{key}_hash = n.text_hash AND l.namespace = :namespace
+    JOIN steps s ON s.seq = l.step_seq JOIN trajectories t ON t.seq = l.trajectory_seq
+    ORDER BY l.trajectory_seq, n.similarity DESC, l.step_seq
+) best ORDER BY similarity DESC, seq LIMIT :trajectories
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NearStep:
+    """The step of a trajectory that is nearest to a vector, and their similarity."""
+
+    trajectory: str
+    step: int
+    similarity: float
+
+
+class ServerIndex:
+    """The index of a store on a server; a namespace of more than `graph_from_texts` texts is searched by the graph."""
+
+    def __init__(self, database: AnyDatabase, *, graph_from_texts: int = GRAPH_FROM_TEXTS) -> None:
+        self._database = database
+        self._graph_from_texts = graph_from_texts
+
+    def unlinked(self, limit: int) -> list[tuple[int, Trajectory]]:
+        """Trajectories whose texts are not known yet, with their numbers."""
+        with self._database.reading() as connection:
+            return read_chunk(connection, _linked(connection), limit, EVERYTHING, [])
+
+    def blind(self, after: int, limit: int) -> list[tuple[int, Trajectory]]:
+        """Trajectories after a number with a text that has lost its vector."""
+        with self._database.reading() as connection:
+            return read_chunk(connection, after, limit, BLIND, [])
+
+    def link(self, chunk: Sequence[tuple[int, Trajectory]]) -> None:
+        """Write down as which texts the steps of trajectories are embedded; steps that are gone are left out."""
+        rows = [row for seq, trajectory in chunk for row in _links(seq, trajectory)]
+        with self._database.writing() as connection:
+            connection.executemany(LINK, rows)
+            connection.execute(COUNT_LINKED, [_counter(), str(max(seq for seq, _ in chunk))])
+
+    def is_complete(self, fingerprint: str) -> bool:
+        """Whether all texts were seen to have vectors of this embedder since vectors were last dropped."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT key FROM artifacts WHERE name = ?", [MARK]).fetchone()
+            newest = connection.execute("SELECT coalesce(max(seq), 0) FROM trajectories").fetchone()
+            return row is not None and row[0] == fingerprint and newest[0] <= _linked(connection)
+
+    def count(self) -> int:
+        """How many steps are in the index."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM step_texts").fetchone()[0])
+
+    def kind(self, dimension: int) -> str:
+        """Whether there is a graph over the vectors ("hnsw"), or all are compared ("flat")."""
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT to_regclass(?) IS NOT NULL", [f"vectors_near_{dimension}"]).fetchone()
+        return "hnsw" if found[0] else "flat"
+
+    def build_graph(self, dimension: int) -> None:
+        """Build the graph where there are enough vectors and none yet; later vectors enter it as they are stored."""
+        with self._database.writing() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
+            if count >= self._graph_from_texts and dimension <= GRAPH_DIMENSIONS:
+                connection.execute(
+                    f"CREATE INDEX IF NOT EXISTS vectors_near_{dimension} ON vectors "
+                    f"USING hnsw ((vector::halfvec({dimension})) halfvec_ip_ops) WITH (m = 32, ef_construction = 80) "
+                    f"WHERE vector_dims(vector) = {dimension}"
+                )
+
+    def nearest(self, namespace: str, key: Key, vector: NDArray[np.floating], k: int) -> tuple[NearStep, ...]:
+        """Of each of the `k` trajectories nearest to a unit vector, shape (D,), the nearest step; nearest first."""
+        packed = Packed(np.asarray(vector).astype("<f2").tobytes())
+        texts = TEXTS_PER_TRAJECTORY * k
+        values = {"namespace": namespace, "query": packed, "texts": texts, "trajectories": k}
+        with self._database.reading() as connection:
+            is_small = _is_small(connection, namespace, self._graph_from_texts)
+            rows = _found(connection, EXACTLY if is_small else BY_GRAPH, key, len(vector), values)
+            if not is_small and len(rows) < k:  # the graph gave up before it had enough of the namespace
+                rows = _found(connection, EXACTLY, key, len(vector), values)
+        return tuple(NearStep(trajectory, step, float(similarity)) for trajectory, step, similarity in rows)
+
+
+def _links(seq: int, trajectory: Trajectory) -> Iterable[tuple[bytes, bytes, int, int]]:
+    playback, goal = play_back(trajectory), text_hash(render_goal(trajectory.task.text))
+    for at, step in enumerate(trajectory.steps):
+        if step.kind == "tool":
+            yield text_hash(playback.state_text(at)), goal, seq, step.index
+
+
+def _linked(connection: Connection) -> int:
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", [_counter()]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _counter() -> str:
+    return f"linked/{LAYOUT}"
+
+
+def _is_small(connection: Connection, namespace: str, limit: int) -> bool:
+    (count,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM step_texts WHERE namespace = ? LIMIT ?) few", [namespace, limit]
+    ).fetchone()
+    return bool(count < limit)
+
+
+def _found(
+    connection: Connection, query: str, key: Key, dimension: int, values: dict[str, object]
+) -> list[tuple[str, int, float]]:
+    parts = {
+        "key": key,
+        "vector": f"v.vector::halfvec({dimension})",
+        "is_indexed": f"vector_dims(v.vector) = {dimension}",
+    }
+    return connection.execute((query + NEAREST_STEPS).format(**parts), values).fetchall()
