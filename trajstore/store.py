@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -17,9 +18,10 @@ from trajstore.embedding import text_hash
 from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
+from trajstore.faultpoints import faultpoint
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
-from trajstore.rows import to_row
+from trajstore.rows import TrajectoryRow, to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
@@ -139,15 +141,7 @@ class TrajectoryStore:
         """Store several in one transaction: all of them, or after an error none."""
         now = self._clock()
         rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in trajectories]
-        ids, added, steps = [], 0, 0
-        with self._database.writing() as connection:
-            for row in rows:
-                known = known_id(connection, row)
-                ids.append(known or row.id)
-                if known is None:
-                    insert(connection, row)
-                    added, steps = added + 1, steps + len(row.steps)
-        return AddReport(tuple(ids), added, len(rows) - added, steps)
+        return self._database.group.run(lambda connection: _insert_all(connection, rows))
 
     def get(self, trajectory_id: str) -> Trajectory:
         """The trajectory with this id (`UnknownTrajectory` otherwise)."""
@@ -307,6 +301,10 @@ class TrajectoryStore:
             rows += [(f"broken reference in {row[0]}",) for row in connection.execute("PRAGMA foreign_key_check")]
         return tuple(str(row[0]) for row in rows if row[0] != "ok")
 
+    def lent_connection(self) -> AbstractContextManager[Connection]:
+        """The SQLite connection, for what copies the whole file; other threads wait meanwhile."""
+        return self._database.reading()
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
@@ -327,6 +325,7 @@ class TrajectoryStore:
             removed = erase(connection, condition, value, self._text_hashes(condition, value))
         for file in index_folder(self.path).glob("*") if removed else ():
             file.unlink(missing_ok=True)
+        faultpoint("index files erased")
         self._database.erase_traces()
         return removed
 
@@ -338,6 +337,17 @@ class TrajectoryStore:
         except DamagedStore:
             found = self.check_vectors()
             return found.unit | found.zero | found.broken
+
+
+def _insert_all(connection: Connection, rows: Sequence[TrajectoryRow]) -> AddReport:
+    ids, added, steps = [], 0, 0
+    for row in rows:
+        known = known_id(connection, row)
+        ids.append(known or row.id)
+        if known is None:
+            insert(connection, row)
+            added, steps = added + 1, steps + len(row.steps)
+    return AddReport(tuple(ids), added, len(rows) - added, steps)
 
 
 def index_folder(path: str) -> Path:
