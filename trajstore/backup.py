@@ -1,6 +1,7 @@
 """Backs a store up while others write to it, and restores it; neither leaves anything half done.
 
-A backup is one SQLite file, which opens as a store like any other.  It keeps what is forgotten later: erase it there too.
+A backup is one SQLite file, which opens as a store like any other.  It keeps what the store
+forgets later: forget it there too.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from trajstore.erasing import count_removal
 from trajstore.errors import DamagedStore, StoreError, StoreUnavailable, UsageError
 from trajstore.faultpoints import faultpoint
 from trajstore.store import TrajectoryStore
+
+COUNTS = "SELECT (SELECT count(*) FROM trajectories), (SELECT count(*) FROM steps)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ def check_store(path: Path) -> None:
     with contextlib.closing(connect_plainly(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     if damaged:
-        raise DamagedStore(f"{len(damaged):,} rows are not what was written, the first is {damaged[0]}: nothing was kept")
+        raise DamagedStore(
+            f"{len(damaged):,} rows are not what was written, the first is {damaged[0]}: nothing was kept"
+        )
 
 
 def connect_plainly(path: Path) -> Connection:
@@ -133,5 +138,5 @@ def _names_aside(place: Path) -> Iterator[str]:
 
 def _report(path: Path, set_aside: str | None = None) -> BackupReport:
     with contextlib.closing(connect_plainly(path)) as connection:
-        counted = (connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("trajectories", "steps"))  # noqa: S608 - constants
-        return BackupReport(*counted, set_aside)
+        trajectories, steps = connection.execute(COUNTS).fetchone()
+        return BackupReport(trajectories, steps, set_aside)

@@ -221,7 +221,11 @@ _STRANDED: set[str] = set()
 
 
 def _all(act: Callable[[Database], None]) -> Callable[[], None]:
-    return lambda: [act(database) for database in tuple(_OPEN)] and None
+    def act_on_all() -> None:
+        for database in tuple(_OPEN):
+            act(database)
+
+    return act_on_all
 
 
 os.register_at_fork(

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from sqlite3 import Connection
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+from trajstore.checksums import checked_values, row_checksum
 from trajstore.database import Database
 
 Reported = Literal["applied", "duplicate", "unknown"]
@@ -125,8 +126,8 @@ class Logbook:
         with self._database.writing() as connection:
             _insert(connection, "decisions", decisions)
             connection.executemany(
-                "INSERT INTO calls (namespace, episode, tool, failed, called_at) VALUES (?, ?, ?, ?, ?)",
-                [astuple(call)[:-1] for call in calls],
+                "INSERT INTO calls (namespace, episode, tool, failed, called_at, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+                [(*astuple(call)[:-1], checked_values("calls", call)) for call in calls],
             )
 
     def decisions(self, namespace: str | None = None) -> list[DecisionRow]:
@@ -177,7 +178,8 @@ class Logbook:
                 _count(connection, "", "reports unknown")
                 return "unknown"
             added = connection.execute(
-                "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?)", [decision_id, kind, value, now]
+                "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?, ?)",
+                [decision_id, kind, value, now, row_checksum(decision_id, kind, value, now)],
             ).rowcount
             outcome: Reported = "applied" if added else "duplicate"
             _count(connection, known[0], f"reports {outcome}")
@@ -245,8 +247,8 @@ def _insert(connection: Connection, table: str, rows: Iterable[Row], *, verb: st
     for row in rows:
         names = row.__dataclass_fields__
         connection.execute(
-            f"{verb} INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-            [getattr(row, name) for name in names],
+            f"{verb} INTO {table} ({', '.join(names)}, checksum) VALUES ({', '.join('?' * len(names))}, ?)",
+            [*(getattr(row, name) for name in names), checked_values(table, row)],
         )
 
 

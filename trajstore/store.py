@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.checksums import changed_rows, row_checksum
 from trajstore.database import BUSY_SECONDS, Database
 from trajstore.embedding import text_hash
 from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
@@ -284,15 +285,18 @@ class TrajectoryStore:
             drop_vectors(connection, text_hashes)
 
     def artifact(self, name: str, key: str) -> bytes | None:
-        """What was kept under a name for exactly this key; None otherwise."""
+        """What was kept under a name for exactly this key; None otherwise, and where it is damaged."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT content FROM artifacts WHERE name = ? AND key = ?", [name, key]).fetchone()
-        return bytes(row[0]) if row else None
+            row = connection.execute(
+                "SELECT content, checksum FROM artifacts WHERE name = ? AND key = ?", [name, key]
+            ).fetchone()
+        return bytes(row[0]) if row and row_checksum(name, key, row[0]) == row[1] else None
 
     def put_artifact(self, name: str, key: str, content: bytes) -> None:
         """Keep something derived; one for each name."""
         with self._database.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?)", [name, key, content])
+            cells = [name, key, content, row_checksum(name, key, content)]
+            connection.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", cells)
 
     def integrity_findings(self) -> tuple[str, ...]:
         """What SQLite's own check finds wrong; nothing where all is well."""
@@ -300,6 +304,11 @@ class TrajectoryStore:
             rows = connection.execute("PRAGMA integrity_check").fetchall()
             rows += [(f"broken reference in {row[0]}",) for row in connection.execute("PRAGMA foreign_key_check")]
         return tuple(str(row[0]) for row in rows if row[0] != "ok")
+
+    def changed_rows(self) -> tuple[tuple[str, object], ...]:
+        """Table and first cell of each row whose checksum says that it is not what was written."""
+        with self._database.reading() as connection:
+            return tuple(changed_rows(connection))
 
     def lent_connection(self) -> AbstractContextManager[Connection]:
         """The SQLite connection, for what copies the whole file; other threads wait meanwhile."""

@@ -1,4 +1,4 @@
-"""Brings a file to the schema of this version: all migrations in one transaction, after a copy of the file as it was."""
+"""Brings a file to the schema of this version: all migrations in one transaction, after copying the file."""
 
 import contextlib
 from collections.abc import Callable
