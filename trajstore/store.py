@@ -37,6 +37,10 @@ from trajstore.vectors import (
 )
 
 CHUNK = 200
+MARK = """
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'trajectories'), 0),
+    (SELECT value FROM settings WHERE name = 'removals'), (SELECT value FROM settings WHERE name = 'revisions')
+"""
 SCAN_CHUNK = 1000
 Cells = TypeVar("Cells", StepCells, TrajectoryCells)
 
@@ -49,6 +53,22 @@ class AddReport:
     added: int
     duplicates: int
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a store stands: the highest number of a trajectory, and how often any were removed or judged anew."""
+
+    last: int
+    removals: int
+    revisions: int
+
+    def only_adds_to(self, earlier: "Mark") -> bool:
+        """Whether all that came since an earlier mark are trajectories with higher numbers."""
+        return (self.removals, self.revisions) == (earlier.removals, earlier.revisions) and self.last >= earlier.last
+
+    def __str__(self) -> str:
+        return f"{self.last}-{self.removals}-{self.revisions}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,7 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
+BEGINNING = Mark(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +139,21 @@ class TrajectoryStore:
         return self._database.path
 
     @property
+    def mark(self) -> Mark:
+        """Where the store stands now."""
+        with self._database.reading() as connection:
+            last, removals, revisions = connection.execute(MARK).fetchone()
+        return Mark(last, _count("removals", removals), _count("revisions", revisions))
+
+    @property
     def generation(self) -> str:
         """Changes whenever any process adds, removes or judges trajectories."""
-        with self._database.reading() as connection:
-            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'trajectories'").fetchone()
-            return f"{last[0] if last else 0}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
+        return str(self.mark)
 
     @property
     def removals(self) -> int:
         """How often any process removed trajectories: while it stays, whatever is new has a higher number."""
-        with self._database.reading() as connection:
-            return _counted(connection, "removals")
+        return self.mark.removals
 
     def add(self, trajectory: Trajectory) -> str:
         """Store one trajectory; returns its id, that of its equal where it is there already."""
@@ -155,8 +180,11 @@ class TrajectoryStore:
         """Trajectories in the order in which they were added, read in chunks."""
         return self._read(*where.sql())
 
-    def _read(self, condition: str, values: Sequence[Any]) -> Iterator[Trajectory]:
-        after = 0
+    def added(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> Iterator[Trajectory]:
+        """Trajectories of a namespace that came after one mark and not after another, in order, read in chunks."""
+        return self._read("namespace = ? AND seq <= ?", [namespace, up_to.last], since.last)
+
+    def _read(self, condition: str, values: Sequence[Any], after: int = 0) -> Iterator[Trajectory]:
         while True:
             with self._database.reading() as connection:
                 chunk = read_chunk(connection, after, CHUNK, condition, values)
@@ -364,11 +392,10 @@ def index_folder(path: str) -> Path:
     return Path(f"{path}.index")
 
 
-def _counted(connection: Connection, name: str) -> int:
-    row = connection.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()
-    if row is None or not str(row[0]).isdecimal():
-        raise DamagedStore(f"the count of {name} is damaged ({row}); restore a backup")
-    return int(row[0])
+def _count(name: str, value: object) -> int:
+    if not str(value).isdecimal():
+        raise DamagedStore(f"the count of {name} is damaged ({value!r:.80}); restore a backup")
+    return int(str(value))
 
 
 def _named(identity: EmbedderIdentity) -> str:

@@ -1,4 +1,4 @@
-"""A backup is the store as it was at one moment, and a restored store is the backup; nothing else is ever left behind."""
+"""A backup is the store as it was at one moment, and a restored store is the backup; nothing else is left behind."""
 
 import sqlite3
 import threading
