@@ -14,6 +14,7 @@ from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
 from trajstore.index_cache import LAYOUT, IndexCache, index_status, rows_key, unrecorded_files, unusable_files
 from trajstore.recollection import Recollection, recollect
+from trajstore.retriever import Retriever
 from trajstore.schema import Task, Trajectory
 from trajstore.store import TrajectoryStore, index_folder
 
@@ -41,7 +42,7 @@ def scaled_states(loaded: Recollection) -> NDArray[np.float32]:
 def keep_graph(store: TrajectoryStore) -> Path:
     """Keep a graph of the store's rows, as a large store would; returns its file."""
     loaded = recollect(store, EMBEDDER)
-    graph = VectorIndex.build(scaled_states(loaded), graph_from_rows=2)
+    graph = VectorIndex.build(Retriever(loaded.experience).states, graph_from_rows=2)
     cache = IndexCache(store, "default")
     cache.save(graph, key_of(store), len(store.ids("default")))
     file = cache.file()
