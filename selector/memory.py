@@ -17,7 +17,7 @@ from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
-from trajstore.store import TrajectoryStore
+from trajstore.store import BEGINNING, Mark, TrajectoryStore
 
 REFIT_GROWTH = 1.25
 RECLUSTER_GROWTH = 4.0
@@ -44,43 +44,59 @@ class Memory:
         self._store = store
         self._settings = settings
         self.namespace = settings.namespace
-        self._generation = ""
+        self._mark = BEGINNING
         self._fitted_rows = 0
         self.version = ""
         self.learned = self._load()
 
     def keep_up(self) -> bool:
-        """Learn anew where the store was changed by anyone else since; says whether it was."""
-        is_behind = self._store.generation != self._generation
-        if is_behind:
+        """Learn what was stored since, by anyone, in time that goes with how much it is; says whether there was any.
+
+        Where trajectories were removed or judged anew, and where the choice model is due, everything is learned anew.
+        """
+        mark = self._store.mark
+        if mark == self._mark:
+            return False
+        if mark.only_adds_to(self._mark):
+            self._take_in(mark)
+        if mark != self._mark or self._is_due:
             self.learned = self._load()
-        return is_behind
+        return True
 
     def add(self, trajectory: Trajectory) -> str:
-        """Store one trajectory and learn from it at once, unless others stored some since: `keep_up` takes those in.
+        """Store one trajectory, and learn it at once with what others stored before it.
 
-        The choice model of a small store is refitted when much has come; that of a large one when it is next opened.
+        The choice model of a small store is refitted when much has come; that of a large one when it next has to keep
+        up with others, or is next opened.
         """
-        before = self._store.generation
-        report = self._store.add_batch([trajectory])
-        (trajectory_id,) = report.ids
-        if before != self._generation or not report.added:
-            return trajectory_id
+        (trajectory_id,) = self._store.add_batch([trajectory]).ids
+        mark = self._store.mark
+        if mark.only_adds_to(self._mark):
+            self._take_in(mark)
+            if self._is_due and len(self.learned.knowledge.experience) <= QUICK_REFIT_ROWS:
+                self.learned = self._load()
+        return trajectory_id
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether much has come since the choice model was fitted."""
+        return len(self.learned.knowledge.experience) > REFIT_GROWTH * self._fitted_rows
+
+    def _take_in(self, mark: Mark) -> None:
+        """Learn the trajectories up to a mark."""
+        new = tuple(self._store.added(self.namespace, mark, since=self._mark))
+        self._mark = mark
+        if not new:
+            return
         knowledge = self.learned.knowledge
         first = len(knowledge.experience.trajectory_ids)
-        stored = self._store.get(trajectory_id)
-        knowledge.experience.extend([stored])
-        knowledge.learn([stored], first=first)
-        newest = self._store.ids(self.namespace)[-1:]
-        self._generation = self._store.generation if newest == (trajectory_id,) else ""
-        rows = len(knowledge.experience)
-        if rows <= QUICK_REFIT_ROWS and rows > REFIT_GROWTH * self._fitted_rows:
-            self.learned = self._load()
-        return trajectory_id
+        knowledge.experience.extend(new)
+        knowledge.learn(new, first=first)
+        if any(step.decision_id for trajectory in new for step in trajectory.steps):
+            knowledge.outcomes.use_reports(self._reported())
 
     def _load(self) -> Learned:
         settings = self._settings
-        self._generation = self._store.generation
         loaded = recollect(
             self._store,
             settings.embedder,
@@ -89,6 +105,7 @@ class Memory:
             seed=settings.seed,
             on_progress=settings.on_progress,
         )
+        self._mark = loaded.mark
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
         knowledge = Knowledge(loaded.experience, loaded.retriever, reward_of=reward_of, values=settings.config.values)
         knowledge.learn(loaded.trajectories, first=0)

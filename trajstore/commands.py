@@ -1,11 +1,16 @@
-"""The commands of the store: ingest, stats, search, forget and doctor."""
+"""The commands of the store: ingest, stats, search, forget, doctor, backup and restore."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trajstore.addresses import is_on_server
+from trajstore.backup import BackupReport
+from trajstore.backup import backup as back_up
+from trajstore.backup import restore as restore_from
 from trajstore.doctor import Finding, examine, repair
 from trajstore.embedding import make_embedder
 from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, UsageError
@@ -32,6 +37,7 @@ DatabaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
 SourceOption = Annotated[str | None, typer.Option("--source", metavar="S", help="Who supplied the trajectories.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 app = typer.Typer()
 
@@ -167,6 +173,40 @@ def doctor(
         raise DamagedStore(f"{len(broken)} of {len(findings)} findings are errors, the first is: {broken[0].what}")
 
 
+@app.command()
+def backup(
+    place: Annotated[Path, typer.Argument(metavar="OUT", help="Path of the copy.", show_default=False)],
+    *,
+    db: DatabaseOption,
+    is_forced: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the store to one file while others write to it; every record of the copy is checked before it counts."""
+    with open_existing_store(db) as store:
+        _print_copied(back_up(store, place, overwriting=is_forced), as_json=as_json)
+
+
+@app.command()
+def restore(
+    backup_file: Annotated[Path, typer.Argument(metavar="BACKUP", help="What trajstore backup wrote.")],
+    *,
+    db: DatabaseOption,
+    is_forced: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the store what a backup holds: in one step, wholly or not at all; a damaged file is moved aside first."""
+    require_file(db)
+    _print_copied(restore_from(backup_file, Path(db), overwriting=is_forced), as_json=as_json)
+
+
+def require_file(db: str) -> None:
+    """Refuse what is no path of a file."""
+    if is_on_server(db):
+        raise UsageError(
+            f"--db must be the path of a file, got {public_path(db)}: restore what lies on a server with pg_restore"
+        )
+
+
 def open_store(db: str) -> TrajectoryStore:
     """Open the store at `db`, making it where there is none."""
     return TrajectoryStore(db)
@@ -205,6 +245,15 @@ def split_names(text: str) -> tuple[str, ...]:
     ('search', 'book')
     """
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _print_copied(report: BackupReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+    else:
+        aside = [] if report.set_aside is None else ["the damaged file is now"]
+        columns = ["trajectories", "steps", *aside]
+        print_table(columns, [[report.trajectories, report.steps, *([report.set_aside] if aside else [])]])
 
 
 def _print_report(report: IngestReport) -> None:

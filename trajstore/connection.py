@@ -5,9 +5,11 @@ PostgreSQL share, with `?` or `:name` where a value stands; `TRUE` for a conditi
 for rows that are there already, `RETURNING` for the number of a new row.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Packed(bytes):
@@ -51,6 +53,14 @@ class Connection(Protocol):
         ...
 
 
+class Group(Protocol):
+    """Changes of several threads in one transaction."""
+
+    def run(self, work: Callable[[Connection], T], /) -> T:
+        """Carry out `work`, perhaps twice, and return its answer once it is on disk."""
+        ...
+
+
 class AnyDatabase(Protocol):
     """A database with the project's tables, shared by the threads of a process and opened anew after a fork."""
 
@@ -67,6 +77,11 @@ class AnyDatabase(Protocol):
     @property
     def secrets(self) -> Mapping[str, str]:
         """Environment variables that another process needs in order to open `path`."""
+        ...
+
+    @property
+    def group(self) -> Group:
+        """Carries out changes of several threads in one commit."""
         ...
 
     def reading(self) -> AbstractContextManager[Connection]:

@@ -7,18 +7,21 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 from types import ModuleType
 
-from sqlite_utils import Database as SqliteUtils
-
+from trajstore.checkpoints import Checkpoints
 from trajstore.errors import DamagedStore, NewerStore, StoreUnavailable, UsageError
-from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION, migrations
+from trajstore.faultpoints import faultpoint
+from trajstore.group_commit import GroupCommit
+from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION
+from trajstore.upgrading import upgrade
 
 BUSY_SECONDS = 30.0
 RETRY_SECONDS = 0.02
+FORK_SECONDS = 10.0  # how long a fork waits for the threads that are using a file
 MEMORY = ":memory:"
 # SQLite reports these as mistakes in a statement, but in a file that is marked as ours only damage makes them.
 SIGNS_OF_DAMAGE = ("could not decode", "no such table", "no such column", "malformed")
@@ -27,6 +30,7 @@ PRAGMAS = (
     "foreign_keys = ON",
     "trusted_schema = OFF",
     "secure_delete = ON",
+    "wal_autocheckpoint = 0",  # see trajstore/checkpoints.py
 )
 # One statement sees one state of the file, also while another process is just creating the tables.
 IDENTITY = """
@@ -56,6 +60,10 @@ class Database:
         self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._is_closed = False
+        self._is_held = False
+        self._is_stranded = False
+        self._checkpoints = Checkpoints(self.path)
+        self.group = GroupCommit(self.writing)
         _require_file_path(self.path)
         _OPEN.add(self)
         with self.reading():
@@ -75,8 +83,12 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the connection within one BEGIN IMMEDIATE transaction: all of it is kept, or nothing."""
-        with self._lock, self._translated(), _transaction(self._open()) as connection:
-            yield connection
+        with self._lock, self._translated():
+            connection = self._open()
+            with _transaction(connection):
+                yield connection
+            if self.path != MEMORY:
+                self._checkpoints.after_commit(connection, self._plain_connection)
 
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
@@ -103,34 +115,62 @@ class Database:
             rows += [(f"broken reference in {row[0]}",) for row in connection.execute("PRAGMA foreign_key_check")]
         return tuple(str(row[0]) for row in rows if row[0] != "ok")
 
-    def renew_after_fork(self) -> None:
-        """Give a forked child its own lock and, on next use, its own connection."""
+    def suspend(self) -> None:
+        """Before a fork: wait until no thread uses the file, and close it.
+
+        SQLite keeps what locks it holds in the process's memory; a child that inherits this takes locks for held that
+        are not, and what it then writes can be lost (sqlite.org/howtocorrupt.html, section 2.6).
+        """
+        self._is_held = self._lock.acquire(timeout=FORK_SECONDS)
+        connection = self._connection
+        if self._is_held and self.path != MEMORY and connection is not None and not connection.in_transaction:
+            connection.close()
+            self._connection = None
+
+    def resume(self) -> None:
+        """After a fork, in the parent: let the threads go on; the file is opened again on next use."""
+        if self._is_held:
+            self._lock.release()
+
+    def resume_in_child(self) -> None:
+        """After a fork, in the child: have a lock of its own; what was in use at that moment stays unusable."""
         self._lock = threading.RLock()
-        if self._connection is None:
-            return
-        if self.path != MEMORY:
+        self.group = GroupCommit(self.writing)
+        is_in_use = self._connection is not None and (self.path != MEMORY or not self._is_held)
+        if is_in_use:
             _OF_PARENTS.append(self._connection)
             self._connection = None
-        elif self._connection.in_transaction:
+            self._is_stranded = True
+            _STRANDED.add(_real(self.path))
+        elif self._connection is not None and self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def _open(self) -> Connection:
         if self._is_closed:
             raise StoreUnavailable(f"{self.path} is closed; open it again with TrajectoryStore({self.path!r})")
+        if self._is_stranded or (_STRANDED and self.path != MEMORY and _real(self.path) in _STRANDED):
+            raise StoreUnavailable(
+                f"{self.path} was in use by another thread when this process was forked, and cannot be used in it; "
+                "fork while no thread uses the store, or start processes with the method spawn"
+            )
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
 
-    def _connect(self) -> Connection:
+    def _plain_connection(self, path: Path | str) -> Connection:
         connection: Connection = self._sqlite.connect(
-            self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
+            str(path), timeout=self._busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
         )
+        return connection
+
+    def _connect(self) -> Connection:
+        connection = self._plain_connection(self.path)
         try:
             self._refuse_foreign(connection)
             self._use_write_ahead_log(connection)
             for pragma in PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
-            _migrate(connection)
+            upgrade(connection, self.path, self._plain_connection)
         except BaseException:
             connection.close()
             raise
@@ -190,42 +230,38 @@ class Database:
 
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
 # SQLite forbids a child even to close its parent's connections: they are kept from the garbage collector.
-_OF_PARENTS: list[Connection] = []
+_OF_PARENTS: list[Connection | None] = []
+_STRANDED: set[str] = set()
 
 
-def _renew_all_after_fork() -> None:
-    for database in _OPEN:
-        database.renew_after_fork()
+def _all(act: Callable[[Database], None]) -> Callable[[], None]:
+    def act_on_all() -> None:
+        for database in tuple(_OPEN):
+            act(database)
+
+    return act_on_all
 
 
-os.register_at_fork(after_in_child=_renew_all_after_fork)
+os.register_at_fork(
+    before=_all(Database.suspend),
+    after_in_parent=_all(Database.resume),
+    after_in_child=_all(Database.resume_in_child),
+)
 
 
 @contextlib.contextmanager
 def _transaction(connection: Connection) -> Iterator[Connection]:
     connection.execute("BEGIN IMMEDIATE")
     try:
+        faultpoint("transaction begun")
         yield connection
+        faultpoint("before commit")
         connection.execute("COMMIT")
+        faultpoint("after commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _schema_version(connection: Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _migrate(connection: Connection) -> None:
-    if _schema_version(connection) == SCHEMA_VERSION:
-        return
-    with _transaction(connection):
-        if _schema_version(connection) == SCHEMA_VERSION:
-            return  # another process was faster
-        migrations.apply(SqliteUtils(connection))
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _remedy(message: str) -> str:
@@ -241,6 +277,10 @@ def _damage(path: str, message: str) -> str:
         return f"{path} is not a SQLite database; give a new path, or a database that trajstore wrote"
     message = message.partition(" with text")[0]  # the text itself may be long, and of many lines
     return f"{path} is damaged: {message}; run trajstore doctor, or restore a backup"
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def _require_file_path(path: str) -> None:

@@ -1,7 +1,9 @@
 """Examines a store and mends it: the file, the records, the vectors, the index beside it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -50,7 +52,8 @@ class _Texts:
 
 def examine(store: TrajectoryStore) -> tuple[Finding, ...]:
     """Everything found; an "error" means that data is damaged."""
-    checks = (_file, _records, _vectors, _index, *(() if store.is_on_server else (_place, _library)))
+    on_file = () if store.is_on_server else (_copies, _place, _library)
+    checks = (_file, _records, _rows, _vectors, _index, *on_file)
     return tuple(finding for check in checks for finding in _findings(check, store))
 
 
@@ -71,6 +74,12 @@ def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress
         recollect(store, chosen, namespace)
     for leftover in unrecorded_files(store):
         leftover.unlink(missing_ok=True)
+
+
+def damaged_rows(store: TrajectoryStore) -> tuple[str, ...]:
+    """Every row that is not what was written, in words."""
+    broken = [f"trajectory {trajectory_id!r}" for trajectory_id in _broken_trajectories(store)]
+    return (*broken, *(f"{cell!r:.80} in {table}" for table, cell in store.changed_rows()))
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:
@@ -113,6 +122,16 @@ def _records(store: TrajectoryStore) -> Iterator[Finding]:
         yield Finding(f"{len(broken) - SHOWN:,} more trajectories are not what was added", "error", BACKUP)
 
 
+def _rows(store: TrajectoryStore) -> Iterator[Finding]:
+    """Vectors and what else is derived can be made anew; they have checks of their own."""
+    found = Counter(table for table, _ in store.changed_rows())
+    for table in found.keys() - {"vectors", "artifacts"}:
+        yield Finding(f"{found[table]:,} rows of {table} are not what was written", "error", BACKUP)
+    if found["artifacts"]:
+        what = f"{found['artifacts']:,} things that were learned are damaged"
+        yield Finding(what, "info", "they are learned anew when next needed")
+
+
 def _vectors(store: TrajectoryStore) -> Iterator[Finding]:
     texts, found = _texts(store), store.check_vectors()
     repairing = f"trajstore doctor --db {store.path} --repair"
@@ -140,6 +159,13 @@ def _index(store: TrajectoryStore) -> Iterator[Finding]:
         yield Finding(f"{leftovers} index files that nobody uses lie beside the database", "info", remedy)
 
 
+def _copies(store: TrajectoryStore) -> Iterator[Finding]:
+    path = Path(store.path)
+    for copy in sorted(path.parent.glob(f"{escape(path.name)}.v*.backup")):
+        remedy = "delete it once the upgrade has proved itself: it keeps what is forgotten since"
+        yield Finding(f"{copy} is a copy of the store from before an upgrade", "info", remedy)
+
+
 def _place(store: TrajectoryStore) -> Iterator[Finding]:
     if not MOUNTS.exists():
         return
@@ -152,8 +178,10 @@ def _place(store: TrajectoryStore) -> Iterator[Finding]:
 def _library(store: TrajectoryStore) -> Iterator[Finding]:
     version = sqlite_module().sqlite_version
     if tuple(map(int, version.split("."))) < FIXED_SQLITE:
-        what = f"SQLite {version} can damage {store.path} when two processes checkpoint at once (fixed in 3.51.3)"
-        yield Finding(what, "info", "pip install pysqlite3, which is used where it is found")
+        what = (
+            f"SQLite {version} can damage a file when a program other than trajstore checkpoints it (fixed in 3.51.3)"
+        )
+        yield Finding(what, "info", "write to it with trajstore alone, or pip install pysqlite3, which is used then")
 
 
 def _embed_missing(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress | None) -> None:

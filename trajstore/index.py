@@ -49,7 +49,7 @@ class VectorIndex:
         kind: IndexKind = "hnsw" if len(vectors) >= graph_from_rows else "flat"
         dimension = vectors.shape[1]
         index = _graph(faiss, dimension) if kind == "hnsw" else _exact(faiss, dimension)
-        with _threads(faiss, os.cpu_count() or 1):
+        with _threads(faiss, _most_threads()):
             if not index.is_trained:
                 index.train(vectors[:10_000])
             index.add(vectors)
@@ -112,6 +112,15 @@ def load_faiss() -> Any:  # Any: FAISS ships no types
     faiss = importlib.import_module("faiss")
     faiss.omp_set_num_threads(1)
     return faiss
+
+
+_forked: list[int] = []
+# A team of threads that ran before a fork is not there in the child, which would wait for it for ever.
+os.register_at_fork(after_in_child=lambda: _forked.append(os.getpid()))
+
+
+def _most_threads() -> int:
+    return 1 if _forked else os.cpu_count() or 1
 
 
 class _threads:  # noqa: N801 - a context manager reads as a verb

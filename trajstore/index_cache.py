@@ -4,15 +4,18 @@ It is named by its content's hash, written to a temporary name and renamed, and 
 record of it agrees in hash, in the rows it holds and in the embedder.  Anything else is rebuilt from the rows.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from trajstore.copying import publish
 from trajstore.errors import DamagedStore
+from trajstore.faultpoints import faultpoint
 from trajstore.index import IndexKind, VectorIndex, content_digest
 from trajstore.store import TrajectoryStore
 
@@ -21,11 +24,20 @@ LAYOUT = "1"  # raised whenever the same trajectories would give other rows or v
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """What the store knows of an index: the hash of its file (None where it has none), its kind and its vectors."""
+    """What the store knows of an index: the hash of its file (None where it has none), its kind and its vectors.
+
+    `trajectories` says of how many, the first of the namespace, and `rows_key` of which.
+    """
 
     digest: str | None
     kind: IndexKind
     vectors: int
+    trajectories: int
+    rows_key: str
+
+    def is_of(self, trajectory_ids: Sequence[str], fingerprint: str) -> bool:
+        """Whether it is the index of the first of these trajectories, embedded by this embedder."""
+        return self.rows_key == rows_key(trajectory_ids[: self.trajectories], fingerprint)
 
 
 class IndexCache:
@@ -37,33 +49,46 @@ class IndexCache:
         self._folder = store.index_folder
         self._prefix = hashlib.blake2b(namespace.encode(), digest_size=6).hexdigest()
 
-    def load(self, rows_key: str) -> VectorIndex | None:
-        """The index of exactly these rows; None where there is none, or it is not what was recorded."""
-        file = self.file(rows_key)
-        if file is None:
-            return None
-        try:
-            return VectorIndex.load(file, file.stem.removeprefix(f"{self._prefix}-"))
-        except (OSError, DamagedStore):
-            return None
+    def load_for(self, trajectory_ids: Sequence[str], fingerprint: str) -> VectorIndex | None:
+        """The index of these trajectories, or of the first of them where others came since; None where there is none.
 
-    def record(self, rows_key: str) -> IndexRecord | None:
-        """What was recorded of the index of exactly these rows; None where there is nothing that can be read."""
-        recorded = self._store.artifact(self._name, rows_key)
+        Whatever is not what was recorded counts as none.
+        """
+        record = self.record()
+        if record is None or not record.is_of(trajectory_ids, fingerprint):
+            return None
+        return self._load(record)
+
+    def is_usable(self) -> bool:
+        """Whether the file that was recorded is there and whole, or none was recorded."""
+        record = self.record()
+        return record is None or record.digest is None or self._load(record) is not None
+
+    def has_file(self) -> bool:
+        """Whether the file that was recorded is there, or none was recorded."""
+        file = self.file()
+        return file is None or file.is_file()
+
+    def record(self) -> IndexRecord | None:
+        """What was recorded last; None where there is nothing that can be read."""
+        recorded = self._store.artifact(self._name, LAYOUT)
         try:
             return None if recorded is None else IndexRecord(**json.loads(recorded))
         except (ValueError, TypeError):
             return None
 
-    def file(self, rows_key: str) -> Path | None:
-        """Where the index of exactly these rows should lie; None where it is none that is kept as a file."""
-        record = self.record(rows_key)
+    def file(self) -> Path | None:
+        """Where the index that was recorded should lie; None where it is none that is kept as a file."""
+        record = self.record()
         if record is None or record.digest is None or self._folder is None:
             return None
         return self._folder / self._name_of(record.digest)
 
-    def save(self, index: VectorIndex, rows_key: str) -> None:
-        """Record an index of these rows, and keep the file of a graph; older files of this namespace go."""
+    def save(self, index: VectorIndex, rows_key: str, trajectories: int) -> None:
+        """Keep the file of a graph, then record it as the index of these rows; older files of this namespace go last.
+
+        A process that dies on the way leaves the older index recorded, or this one, and its file beside it.
+        """
         digest = None
         if index.kind == "hnsw" and self._folder is not None:
             content = index.to_bytes()
@@ -72,8 +97,18 @@ class IndexCache:
                 self._publish(self._folder, self._name_of(digest), content)
             except OSError:
                 digest = None  # a folder that cannot be written only costs a rebuild
-        record = IndexRecord(digest, index.kind, len(index))
-        self._store.put_artifact(self._name, rows_key, json.dumps(asdict(record)).encode())
+        record = IndexRecord(digest, index.kind, len(index), trajectories, rows_key)
+        self._store.put_artifact(self._name, LAYOUT, json.dumps(asdict(record)).encode())
+        faultpoint("index recorded")
+        self._sweep(digest)
+
+    def _load(self, record: IndexRecord) -> VectorIndex | None:
+        if record.digest is None or self._folder is None:
+            return None
+        try:
+            return VectorIndex.load(self._folder / self._name_of(record.digest), record.digest)
+        except (OSError, DamagedStore):
+            return None
 
     def _name_of(self, digest: str) -> str:
         return f"{self._prefix}-{digest}.faiss"
@@ -84,31 +119,40 @@ class IndexCache:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(where / name)
+            faultpoint("index written")
+            publish(Path(temporary), where / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        for old in where.glob(f"{self._prefix}-*"):
-            if old.name != name:
-                old.unlink(missing_ok=True)
-        folder = os.open(where, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+    def _sweep(self, digest: str | None) -> None:
+        """Remove the files of this namespace but one; what another process was still writing only costs a rebuild."""
+        kept = None if digest is None else self._name_of(digest)
+        for old in self._folder.glob(f"{self._prefix}-*") if self._folder is not None and self._folder.is_dir() else ():
+            if old.name != kept:
+                with contextlib.suppress(OSError):
+                    old.unlink()
 
 
 def index_status(store: TrajectoryStore) -> dict[str, str | int | bool]:
-    """Kind and number of vectors of all namespaces' indexes; `fresh` where each holds exactly the rows there are."""
+    """Kind and number of vectors of all namespaces' indexes.
+
+    `fresh` where each holds exactly the rows there are, and its file is there: otherwise the newest rows are compared
+    one by one, or the index is made anew, when it is next needed.
+    """
     if store.is_on_server:
         return _status_on_server(store)
-    records = [cache.record(key) for cache, key in _caches(store)]
-    found = [record for record in records if record is not None]
+    identity = store.embedder_identity()
+    fingerprint = identity.fingerprint if identity else ""
+    caches = {name: IndexCache(store, name) for name in store.stats().namespaces}
+    records = {name: record for name, cache in caches.items() if (record := cache.record()) is not None}
+    fresh = (
+        name in records and records[name].rows_key == rows_key(store.ids(name), fingerprint) and cache.has_file()
+        for name, cache in caches.items()
+    )
     return {
-        "kind": "+".join(sorted({record.kind for record in found})) or "none",
-        "vectors": sum(record.vectors for record in found),
-        "fresh": len(found) == len(records),
+        "kind": "+".join(sorted({record.kind for record in records.values()})) or "none",
+        "vectors": sum(record.vectors for record in records.values()),
+        "fresh": all(fresh),
     }
 
 
@@ -124,24 +168,21 @@ def _status_on_server(store: TrajectoryStore) -> dict[str, str | int | bool]:
 
 
 def unusable_files(store: TrajectoryStore) -> tuple[Path, ...]:
-    """Files that indexes of the rows there are should lie in, and that are missing or damaged."""
-    files = [(cache.file(key), cache.load(key)) for cache, key in _caches(store)]
-    return tuple(file for file, index in files if file is not None and index is None)
+    """Files that indexes should lie in, and that are missing or damaged."""
+    files = [(cache.file(), cache.is_usable()) for cache in _caches(store)]
+    return tuple(file for file, is_usable in files if file is not None and not is_usable)
 
 
 def unrecorded_files(store: TrajectoryStore) -> tuple[Path, ...]:
-    """Files beside the database that hold no index of the rows there are: unfinished, or of rows that are gone."""
+    """Files beside the database that hold no index of its rows: unfinished, or of rows that are gone."""
     if store.index_folder is None:
         return ()
-    kept = {cache.file(key) for cache, key in _caches(store)}
+    kept = {cache.file() for cache in _caches(store)}
     return tuple(sorted(file for file in store.index_folder.glob("*") if file not in kept))
 
 
-def _caches(store: TrajectoryStore) -> Iterator[tuple[IndexCache, str]]:
-    identity = store.embedder_identity()
-    fingerprint = identity.fingerprint if identity else ""
-    for namespace in store.stats().namespaces:
-        yield IndexCache(store, namespace), rows_key(store.ids(namespace), fingerprint)
+def _caches(store: TrajectoryStore) -> list[IndexCache]:
+    return [IndexCache(store, namespace) for namespace in store.stats().namespaces]
 
 
 def rows_key(trajectory_ids: Sequence[str], fingerprint: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+from trajstore.checksums import checked_values, row_checksum
 from trajstore.connection import AnyDatabase, Connection
 
 Reported = Literal["applied", "duplicate", "unknown"]
@@ -124,8 +125,8 @@ class Logbook:
         with self._database.writing() as connection:
             _insert(connection, "decisions", decisions)
             connection.executemany(
-                "INSERT INTO calls (namespace, episode, tool, failed, called_at) VALUES (?, ?, ?, ?, ?)",
-                [astuple(call)[:-1] for call in calls],
+                "INSERT INTO calls (namespace, episode, tool, failed, called_at, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+                [(*astuple(call)[:-1], checked_values("calls", call)) for call in calls],
             )
 
     def decisions(self, namespace: str | None = None) -> list[DecisionRow]:
@@ -176,7 +177,8 @@ class Logbook:
                 _count(connection, "", "reports unknown")
                 return "unknown"
             added = connection.execute(
-                "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", [decision_id, kind, value, now]
+                "INSERT INTO reports VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [decision_id, kind, value, now, row_checksum(decision_id, kind, value, now)],
             ).rowcount
             outcome: Reported = "applied" if added else "duplicate"
             _count(connection, known[0], f"reports {outcome}")
@@ -248,15 +250,14 @@ def _insert(
     Rows that are `numbered` get a number above all others, also where they replace one.
     """
     for row in rows:
-        names = [*row.__dataclass_fields__]
-        marks = ["?"] * len(names)
+        names, marks = [*row.__dataclass_fields__, "checksum"], ["?"] * (len(row.__dataclass_fields__) + 1)
         if numbered:
             names, marks = ["rowid", *names], [f"(SELECT coalesce(max(rowid), 0) + 1 FROM {table})", *marks]  # noqa: S608 - constants
         anew = ", ".join(f"{name} = excluded.{name}" for name in names)
         clash = f"({replacing}) DO UPDATE SET {anew}" if replacing else "DO NOTHING"
         connection.execute(
             f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(marks)}) ON CONFLICT {clash}",  # noqa: S608 - constants
-            [getattr(row, name) for name in row.__dataclass_fields__],
+            [*(getattr(row, name) for name in row.__dataclass_fields__), checked_values(table, row)],
         )
 
 

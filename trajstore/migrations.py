@@ -6,8 +6,10 @@ This file alone knows which columns there are.
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from trajstore.checksums import CHECKED, fill_checksums
+
 APPLICATION_ID = 0x74726A73  # "trjs": marks a SQLite file as ours
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 migrations = Migrations("trajstore")
 
@@ -31,6 +33,14 @@ def m003_training_jobs(db: Database) -> None:
     """What version 3 adds: training jobs, and the metrics that they reported."""
     for statement in _VERSION_3:
         db.execute(statement)
+
+
+@migrations()
+def m004_checksums_of_rows(db: Database) -> None:
+    """What version 4 adds: a checksum to every row that is judged by it; what is there is taken as it is."""
+    for statement in _VERSION_4:
+        db.execute(statement)
+    fill_checksums(db.conn)
 
 
 _VERSION_1 = (
@@ -153,5 +163,7 @@ _VERSION_3 = (
     "CREATE INDEX training_metrics_job ON training_metrics (job_id, seq)",
 )
 
+_VERSION_4 = tuple(f"ALTER TABLE {table} ADD COLUMN checksum TEXT NOT NULL DEFAULT ''" for table in CHECKED)
+
 # The statements of each version, for databases that are not SQLite's.
-STATEMENTS = (_VERSION_1, _VERSION_2, _VERSION_3)
+STATEMENTS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)

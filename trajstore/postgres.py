@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from trajstore.addresses import public_address, split_address
 from trajstore.connection import Connection
 from trajstore.errors import StoreUnavailable, UsageError
+from trajstore.group_commit import GroupCommit
 from trajstore.postgres_connections import Idle, Pool, PostgresConnection, adapt_vectors, connect
 from trajstore.postgres_errors import translated
 from trajstore.postgres_schema import lock_command, migrate, version_of
@@ -52,6 +53,7 @@ class PostgresDatabase:
         self._is_closed = False
         self._begin = b""
         self._pool = self._new_pool()
+        self.group = GroupCommit(self.writing)
         with translated(self.path), contextlib.closing(self._connect_raw()) as raw:
             migrate(raw, self._schema, self.path)
             self._begin = lock_command(raw, self._schema)
@@ -98,6 +100,7 @@ class PostgresDatabase:
             _OF_PARENTS.append([Idle(held, 0.0)])
         self._own = threading.local()
         self._pool = self._new_pool()
+        self.group = GroupCommit(self.writing)
 
     def _new_pool(self) -> Pool:
         return Pool(self._connect, wait_seconds=self._busy_seconds)

@@ -8,7 +8,7 @@ from trajstore.experience import Experience
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import Mark, TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
 OnProgress = Callable[[str, int, int], None]
@@ -16,8 +16,9 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """The trajectories of one namespace, and their steps ready for retrieval."""
+    """The trajectories of one namespace up to a mark of its store, and their steps ready for retrieval."""
 
+    mark: Mark
     trajectories: tuple[Trajectory, ...]
     experience: Experience
     retriever: Retriever
@@ -32,19 +33,18 @@ def recollect(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Recollection:
-    """Read a namespace, embed what is new, and load or build its index."""
-    tell = on_progress or _silent
-    trajectories = tuple(store.trajectories(TrajectoryFilter(namespace=namespace)))
+    """Read a namespace, embed what is new, and load its index; it is built where most of what it lacks came since."""
+    tell, mark = on_progress or _silent, store.mark
+    trajectories = tuple(store.added(namespace, mark))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
     experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=embedder.embed)
     experience.extend(trajectories)
-    cache = IndexCache(store, namespace)
-    key = rows_key(experience.trajectory_ids, embedder.identity.fingerprint)
-    kept = cache.load(key)
+    cache, ids = IndexCache(store, namespace), experience.trajectory_ids
+    kept = cache.load_for(ids, embedder.identity.fingerprint)
     retriever = Retriever(experience, config, seed=seed, index=kept)
     if retriever.index is not kept:
-        cache.save(retriever.index, key)
-    return Recollection(trajectories, experience, retriever)
+        cache.save(retriever.index, rows_key(ids, embedder.identity.fingerprint), len(ids))
+    return Recollection(mark, trajectories, experience, retriever)
 
 
 def stored_embedder(store: TrajectoryStore) -> Embedder:

@@ -118,17 +118,25 @@ class Retriever:
         self.rebuild(index)
 
     def rebuild(self, index: VectorIndex | None = None) -> None:
-        """Scale every vector by its entries' rarity and index the rows; a given index of them all is taken as it is."""
+        """Scale every vector by its entries' rarity and index the rows.
+
+        A given index is taken as it is where it holds the first rows and lacks at most `TAIL_ROWS`; it was made with
+        their rarity.
+        """
         experience = self._experience
-        self._rarity = rarity(experience.states)
+        fits = index is not None and self._is_near(index)
+        indexed = len(index) if index is not None and fits else len(experience)
+        self._rarity = rarity(experience.states[:indexed])
         self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
         self._scale_new()
-        fits = index is not None and (len(index), index.dimension) == self.states.shape
         self.index = index if index is not None and fits else VectorIndex.build(self.states)
         self._order_rows = _rows_by_suffix(experience)
-        sample = np.sort(np.random.default_rng(self._seed).permutation(len(experience))[:BACKGROUND_ROWS])
+        sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moments = self._moments[experience.column("moment")[sample]]
         self._background = _Background(self.states[sample], moments, self._goals_of(sample), self._suffixes_of(sample))
+
+    def _is_near(self, index: VectorIndex) -> bool:
+        return index.dimension == self._experience.dimension and 0 <= len(self._experience) - len(index) <= TAIL_ROWS
 
     def refresh(self) -> None:
         """Take in rows that the experience has got since."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any
 
+from trajstore.checksums import row_checksum
 from trajstore.codec import REAL_FIELDS, candidates_from_json, candidates_to_json, content_hash, from_json, to_json
 from trajstore.errors import InvalidRecord
 from trajstore.schema import Step, Task, Trajectory
@@ -14,7 +15,7 @@ Row = tuple[Any, ...]  # Any: a row holds text, numbers and nulls
 
 TRAJECTORY_COLUMNS = (
     "id, content_hash, namespace, task_text, task_id, task_group, family, success, reward, kpis, agent, source, judge, "
-    "trust, stop_reason, created_at, metadata"
+    "trust, stop_reason, created_at, metadata, checksum"
 )
 STEP_COLUMNS = (
     "step_index, tool, state, args, observation, outcome, error, reward, kind, latency_seconds, cost_usd, tokens, "
@@ -59,6 +60,7 @@ class TrajectoryRow:
 def to_row(trajectory: Trajectory, trajectory_id: str, now: float) -> TrajectoryRow:
     """Rows for one trajectory; `InvalidRecord` for too large a text, and for what would not come back unchanged."""
     task, key = trajectory.task, content_hash(trajectory)
+    created_at = now if trajectory.created_at is None else trajectory.created_at
     values = (
         trajectory_id,
         key,
@@ -75,8 +77,9 @@ def to_row(trajectory: Trajectory, trajectory_id: str, now: float) -> Trajectory
         trajectory.judge,
         trajectory.trust,
         trajectory.stop_reason,
-        now if trajectory.created_at is None else trajectory.created_at,
+        created_at,
         to_json(dict(trajectory.metadata)),
+        row_checksum(trajectory_id, key, created_at),
     )
     steps = (_checked(STEP_NAMES, _step_to_row(step)) for step in trajectory.steps)
     return TrajectoryRow(key, _checked(TRAJECTORY_NAMES, values), tuple(steps))

@@ -49,7 +49,7 @@ def recollect_near(
     store: TrajectoryStore, embedder: Embedder, situation: Situation, *, pool: int = POOL
 ) -> Recollection:
     """The `pool` trajectories nearest in state and as many nearest in goal, ready for retrieval."""
-    goal = render_goal(situation.task)
+    mark, goal = store.mark, render_goal(situation.task)
     state = render_state(situation.state, situation.past) or goal
     near = {
         found.trajectory
@@ -60,7 +60,7 @@ def recollect_near(
     trajectories = tuple(store.trajectories(where))
     experience = Experience(VectorCache(store, embedder).embed, embedder.identity.dimension, embed_live=embedder.embed)
     experience.extend(trajectories)
-    return Recollection(trajectories, experience, Retriever(experience))
+    return Recollection(mark, trajectories, experience, Retriever(experience))
 
 
 def _embed(vectors: VectorCache, chunk: Sequence[tuple[int, Trajectory]]) -> None:

@@ -1,8 +1,10 @@
 """The store: trajectories with their steps, vectors and decisions in one database, which is the only truth."""
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -11,16 +13,18 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.checksums import changed_rows, row_checksum
 from trajstore.connection import Connection
-from trajstore.database import BUSY_SECONDS, MEMORY
+from trajstore.database import BUSY_SECONDS, MEMORY, Database
 from trajstore.embedding import text_hash
 from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
+from trajstore.faultpoints import faultpoint
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
 from trajstore.opening import open_database
-from trajstore.rows import to_row
+from trajstore.rows import TrajectoryRow, to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
@@ -36,10 +40,14 @@ from trajstore.vectors import (
 )
 
 CHUNK = 200
+MARK = """
+SELECT (SELECT coalesce(max(seq), 0) FROM trajectories),
+    (SELECT value FROM settings WHERE name = 'removals'), (SELECT value FROM settings WHERE name = 'revisions')
+"""
 SCAN_CHUNK = 1000
 PUT_ARTIFACT = (
-    "INSERT INTO artifacts VALUES (?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET key = excluded.key, content = excluded.content"
+    "INSERT INTO artifacts VALUES (?, ?, ?, ?) ON CONFLICT (name) "
+    "DO UPDATE SET key = excluded.key, content = excluded.content, checksum = excluded.checksum"
 )
 Cells = TypeVar("Cells", StepCells, TrajectoryCells)
 
@@ -52,6 +60,22 @@ class AddReport:
     added: int
     duplicates: int
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a store stands: the highest number of a trajectory, and how often any were removed or judged anew."""
+
+    last: int
+    removals: int
+    revisions: int
+
+    def only_adds_to(self, earlier: "Mark") -> bool:
+        """Whether all that came since an earlier mark are trajectories with higher numbers."""
+        return (self.removals, self.revisions) == (earlier.removals, earlier.revisions) and self.last >= earlier.last
+
+    def __str__(self) -> str:
+        return f"{self.last}-{self.removals}-{self.revisions}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,7 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
+BEGINNING = Mark(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +159,21 @@ class TrajectoryStore:
         return None if self.is_on_server or self.path == MEMORY else index_folder(self.path)
 
     @property
+    def mark(self) -> Mark:
+        """Where the store stands now."""
+        with self._database.reading() as connection:
+            last, removals, revisions = connection.execute(MARK).fetchone()
+        return Mark(last, _count("removals", removals), _count("revisions", revisions))
+
+    @property
     def generation(self) -> str:
         """Changes whenever any process adds, removes or judges trajectories."""
-        with self._database.reading() as connection:
-            (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM trajectories").fetchone()
-            return f"{last}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
+        return str(self.mark)
 
     @property
     def removals(self) -> int:
         """How often any process removed trajectories: while it stays, whatever is new has a higher number."""
-        with self._database.reading() as connection:
-            return _counted(connection, "removals")
+        return self.mark.removals
 
     def add(self, trajectory: Trajectory) -> str:
         """Store one trajectory; returns its id, that of its equal where it is there already."""
@@ -158,15 +187,7 @@ class TrajectoryStore:
         """Store several in one transaction: all of them, or after an error none."""
         now = self._clock()
         rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in trajectories]
-        ids, added, steps = [], 0, 0
-        with self._database.writing() as connection:
-            for row in rows:
-                known = known_id(connection, row)
-                ids.append(known or row.id)
-                if known is None:
-                    insert(connection, row)
-                    added, steps = added + 1, steps + len(row.steps)
-        return AddReport(tuple(ids), added, len(rows) - added, steps)
+        return self._database.group.run(lambda connection: _insert_all(connection, rows))
 
     def get(self, trajectory_id: str) -> Trajectory:
         """The trajectory with this id (`UnknownTrajectory` otherwise)."""
@@ -179,8 +200,11 @@ class TrajectoryStore:
         """Trajectories in the order in which they were added, read in chunks."""
         return self._read(*where.sql())
 
-    def _read(self, condition: str, values: Sequence[Any]) -> Iterator[Trajectory]:
-        after = 0
+    def added(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> Iterator[Trajectory]:
+        """Trajectories of a namespace that came after one mark and not after another, in order, read in chunks."""
+        return self._read("namespace = ? AND seq <= ?", [namespace, up_to.last], since.last)
+
+    def _read(self, condition: str, values: Sequence[Any], after: int = 0) -> Iterator[Trajectory]:
         while True:
             with self._database.reading() as connection:
                 chunk = read_chunk(connection, after, CHUNK, condition, values)
@@ -309,19 +333,33 @@ class TrajectoryStore:
             drop_vectors(connection, text_hashes)
 
     def artifact(self, name: str, key: str) -> bytes | None:
-        """What was kept under a name for exactly this key; None otherwise."""
+        """What was kept under a name for exactly this key; None otherwise, and where it is damaged."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT content FROM artifacts WHERE name = ? AND key = ?", [name, key]).fetchone()
-        return bytes(row[0]) if row else None
+            row = connection.execute(
+                "SELECT content, checksum FROM artifacts WHERE name = ? AND key = ?", [name, key]
+            ).fetchone()
+        return bytes(row[0]) if row and row_checksum(name, key, row[0]) == row[1] else None
 
     def put_artifact(self, name: str, key: str, content: bytes) -> None:
         """Keep something derived; one for each name."""
         with self._database.writing() as connection:
-            connection.execute(PUT_ARTIFACT, [name, key, content])
+            cells = [name, key, content, row_checksum(name, key, content)]
+            connection.execute(PUT_ARTIFACT, cells)
 
     def integrity_findings(self) -> tuple[str, ...]:
         """What the database's own checks find wrong; nothing where all is well."""
         return self._database.findings()
+
+    def changed_rows(self) -> tuple[tuple[str, object], ...]:
+        """Table and first cell of each row whose checksum says that it is not what was written."""
+        with self._database.reading() as connection:
+            return tuple(changed_rows(connection))
+
+    def lent_connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The SQLite connection, for what copies the whole file; other threads wait meanwhile."""
+        if not isinstance(self._database, Database):
+            raise UsageError(f"{self.path} lies on a server: pg_dump backs it up, or trajstore export --format native")
+        return self._database.reading()
 
     def close(self) -> None:
         """Close the file, or the connections."""
@@ -344,6 +382,7 @@ class TrajectoryStore:
         folder = self.index_folder if removed else None
         for file in folder.glob("*") if folder else ():
             file.unlink(missing_ok=True)
+        faultpoint("index files erased")
         self._database.erase_traces()
         return removed
 
@@ -357,16 +396,26 @@ class TrajectoryStore:
             return found.unit | found.zero | found.broken
 
 
+def _insert_all(connection: Connection, rows: Sequence[TrajectoryRow]) -> AddReport:
+    ids, added, steps = [], 0, 0
+    for row in rows:
+        known = known_id(connection, row)
+        ids.append(known or row.id)
+        if known is None:
+            insert(connection, row)
+            added, steps = added + 1, steps + len(row.steps)
+    return AddReport(tuple(ids), added, len(rows) - added, steps)
+
+
 def index_folder(path: str) -> Path:
     """Where the index files of the file at `path` lie."""
     return Path(f"{path}.index")
 
 
-def _counted(connection: Connection, name: str) -> int:
-    row = connection.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()
-    if row is None or not str(row[0]).isdecimal():
-        raise DamagedStore(f"the count of {name} is damaged ({row}); restore a backup")
-    return int(row[0])
+def _count(name: str, value: object) -> int:
+    if not str(value).isdecimal():
+        raise DamagedStore(f"the count of {name} is damaged ({value!r:.80}); restore a backup")
+    return int(str(value))
 
 
 def _named(identity: EmbedderIdentity) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.checksums import row_checksum
 from trajstore.connection import Connection, Packed
 from trajstore.errors import DamagedStore, InvalidRecord, UsageError
 from trajstore.identity import EmbedderIdentity
@@ -13,8 +15,8 @@ from trajstore.identity import EmbedderIdentity
 SCAN_FROM = 900  # above this many, one pass over the table is faster than that many look-ups
 CHECK_CHUNK = 1000
 PUT_VECTOR = (
-    "INSERT INTO vectors (embedder_id, text_hash, vector) SELECT id, ?, ? FROM embedders WHERE TRUE "
-    "ON CONFLICT (text_hash, embedder_id) DO UPDATE SET vector = excluded.vector"
+    "INSERT INTO vectors (embedder_id, text_hash, vector, checksum) SELECT id, ?, ?, ? FROM embedders WHERE TRUE "
+    "ON CONFLICT (text_hash, embedder_id) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum"
 )
 LENGTH_TOLERANCE = 0.02  # 16 bits an entry keep the length of a unit vector to within 0.001
 
@@ -47,17 +49,19 @@ def write_identity(connection: Connection, identity: EmbedderIdentity) -> None:
 
 
 def read_vectors(connection: Connection, text_hashes: Sequence[bytes]) -> dict[bytes, NDArray[np.float16]]:
-    """Stored vectors by text hash; what is not there, or has lost its size, is left out."""
+    """Stored vectors by text hash; what is not there, or is not what was written, is left out."""
     identity = read_identity(connection)
     size = 2 * identity.dimension if identity else 0
     wanted = set(text_hashes)
     if len(wanted) > SCAN_FROM:
-        rows = connection.execute("SELECT text_hash, vector FROM vectors")
+        rows = connection.execute("SELECT text_hash, vector, checksum FROM vectors")
     else:
         marks = ", ".join("?" * len(wanted)) or "NULL"
-        sql = f"SELECT text_hash, vector FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
+        sql = f"SELECT text_hash, vector, checksum FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
         rows = connection.execute(sql, list(wanted))
-    return {key: np.frombuffer(vector, "<f2") for key, vector in rows if key in wanted and _has_size(vector, size)}
+    return {
+        key: np.frombuffer(cells[0], "<f2") for key, *cells in rows if key in wanted and _is_whole(key, cells, size)
+    }
 
 
 def write_vectors(connection: Connection, vectors: Mapping[bytes, NDArray[np.floating]]) -> None:
@@ -65,8 +69,8 @@ def write_vectors(connection: Connection, vectors: Mapping[bytes, NDArray[np.flo
     identity = read_identity(connection)
     if identity is None:
         raise UsageError("vectors need the identity of their embedder: call set_embedder before put_vectors")
-    rows = [(key, _packed(vector, identity)) for key, vector in vectors.items()]
-    connection.executemany(PUT_VECTOR, rows)
+    packed = ((key, _packed(vector, identity)) for key, vector in vectors.items())
+    connection.executemany(PUT_VECTOR, [(key, vector, row_checksum(key, vector)) for key, vector in packed])
 
 
 def check_vectors(connection: Connection) -> VectorCheck:
@@ -76,10 +80,10 @@ def check_vectors(connection: Connection) -> VectorCheck:
     unit: set[bytes] = set()
     zero: set[bytes] = set()
     broken: set[bytes] = set()
-    cursor = connection.execute("SELECT text_hash, vector FROM vectors")
+    cursor = connection.execute("SELECT text_hash, vector, checksum FROM vectors")
     while chunk := cursor.fetchmany(CHECK_CHUNK):
-        sized = [(key, vector) for key, vector in chunk if _has_size(vector, size)]
-        broken |= {key for key, _ in chunk} - {key for key, _ in sized}
+        sized = [(key, cells[0]) for key, *cells in chunk if _is_whole(key, cells, size)]
+        broken |= {key for key, *_ in chunk} - {key for key, _ in sized}
         lengths = np.linalg.norm(_stacked(sized, size), axis=1).tolist()
         unit |= {key for (key, _), length in zip(sized, lengths, strict=True) if abs(length - 1) < LENGTH_TOLERANCE}
         zero |= {key for (key, _), length in zip(sized, lengths, strict=True) if length == 0}
@@ -93,8 +97,9 @@ def drop_vectors(connection: Connection, text_hashes: Iterable[bytes]) -> None:
     connection.execute("DELETE FROM artifacts")
 
 
-def _has_size(vector: object, size: int) -> bool:
-    return isinstance(vector, bytes) and len(vector) == size
+def _is_whole(key: bytes, cells: Sequence[Any], size: int) -> bool:
+    vector, checksum = cells
+    return isinstance(vector, bytes) and len(vector) == size and row_checksum(key, vector) == checksum
 
 
 def _stacked(sized: Sequence[tuple[bytes, bytes]], size: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from write_store import DECISION, IDENTITY, TRAJECTORIES, VECTOR
 
+from trajstore.doctor import damaged_rows
 from trajstore.migrations import SCHEMA_VERSION
 from trajstore.store import TrajectoryStore
 
@@ -21,6 +22,27 @@ def old_path(request: pytest.FixtureRequest, store_path: Path) -> Path:
     connection.executescript(request.param.read_text())
     connection.close()
     return store_path
+
+
+def test_its_rows_are_what_was_written(old_path: Path):
+    with TrajectoryStore(old_path) as store:
+        assert damaged_rows(store) == ()
+
+
+def test_a_copy_of_the_file_as_it_was_lies_beside_it(old_path: Path, tmp_path: Path):
+    (version,) = sqlite3.connect(old_path).execute("PRAGMA user_version").fetchone()
+    before = rows(old_path)
+    TrajectoryStore(old_path).close()
+    copies = sorted(tmp_path.glob("agent.db.*"))
+    assert [path.name for path in copies] == ([f"agent.db.v{version}.backup"] if version < SCHEMA_VERSION else [])
+    assert [rows(path) for path in copies] == [before] * len(copies)
+
+
+def rows(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    found = list(connection.iterdump())
+    connection.close()
+    return found
 
 
 def schema(path: Path) -> dict[str, str]:

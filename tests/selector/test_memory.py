@@ -1,7 +1,9 @@
 """What was learned from a store is kept, reused while it speaks of most rows, and fitted anew when it does not."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from selector.choice_model import unfitted
@@ -13,6 +15,7 @@ from selector.records import SelectorConfig
 from trajstore import Step, Task, Trajectory, TrajectoryStore
 from trajstore.embedding import HashedEmbedder
 from trajstore.errors import DamagedStore
+from trajstore.logbook import EpisodeRow
 
 SETTINGS = MemorySettings(HashedEmbedder(64), SelectorConfig(), "default")
 
@@ -74,6 +77,65 @@ def test_what_others_stored_is_taken_in_when_keeping_up(filled):
     memory.add(booking("Rome"))
     memory.keep_up()
     assert memory.learned.knowledge.experience.trajectory_ids == list(filled.ids("default"))
+
+
+def in_rows(memory: Memory) -> str:
+    """What is learned, in a form that two memories can be compared by."""
+    knowledge = memory.learned.knowledge
+    experience = knowledge.experience
+    columns = ("trajectory", "position", "tool", "action", "failed", "reward", "moment", "wasted", "suffix")
+    found: dict[str, object] = {name: experience.column(name).tolist() for name in columns}
+    found |= {name: experience.trajectory_column(name).tolist() for name in ("source", "goal", "template", "end")}
+    outcomes = knowledge.outcomes
+    found |= {
+        "ids": experience.trajectory_ids,
+        "tools": list(experience.tools.names),
+        "states": experience.states.tolist(),
+        "successes": outcomes.successes_CT.tolist(),
+        "counts": outcomes.counts_CT.tolist(),
+        "order": knowledge.tool_order.followers(()).weight_of(np.arange(len(experience.tools))).tolist(),
+    }
+    return repr(found)  # where nothing is known there is NaN, which equals nothing
+
+
+def test_what_others_stored_bit_by_bit_is_learned_as_if_it_had_been_there_at_once(filled):
+    memory = Memory(filled, SETTINGS)
+    with TrajectoryStore(filled.path) as other:
+        for number in range(8):
+            other.add(booking(f"later {number}"))
+            other.add(replace(booking("elsewhere"), task=Task(f"{number}", namespace="another")))
+            assert memory.keep_up()
+            assert not memory.keep_up()
+    assert in_rows(memory) == in_rows(Memory(filled, SETTINGS))
+
+
+def test_taking_in_what_others_stored_reads_nothing_else_again(filled, monkeypatch):
+    memory = Memory(filled, SETTINGS)
+    read = []
+    watched = filled.added
+    monkeypatch.setattr(
+        filled, "added", lambda *about, **since: [read.append(one) or one for one in watched(*about, **since)]
+    )
+    with TrajectoryStore(filled.path) as other:
+        other.add(booking("Oslo"))
+    memory.keep_up()
+    assert [one.task.text for one in read] == ["fly to Oslo"]
+
+
+@pytest.mark.parametrize("change", ["remove", "judge"])
+def test_what_others_removed_or_judged_anew_is_learned_anew(filled, change):
+    memory = Memory(filled, SETTINGS)
+    with TrajectoryStore(filled.path) as other:
+        first = other.ids("default")[0]
+        if change == "remove":
+            other.remove(first)
+        else:
+            left = EpisodeRow("e", "default", first, None, None, "{}", "censored", 1.0)
+            other.logbook.end_episode(left)
+            other.judge(replace(left, success=False, reward=0.0, stop_reason="late"), {})
+        other.add(booking("Oslo"))
+    memory.keep_up()
+    assert in_rows(memory) == in_rows(Memory(filled, SETTINGS))
 
 
 def test_a_tool_that_came_after_the_fit_can_be_chosen(filled):

@@ -1,19 +1,25 @@
 """Opening a file: what is refused, what is shared, and what survives a fork."""
 
+import contextlib
 import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from trajstore.database import Database
+from trajstore import database as database_module
+from trajstore.checkpoints import LOG_BYTES
+from trajstore.database import MEMORY, Database
 from trajstore.errors import DamagedStore, NewerStore, StoreUnavailable, UsageError
+from trajstore.faultpoints import watch
 from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION
 
 OWN_LOCKS = Path("/proc/locks")
+SETTINGS = 3  # rows of the table in a new file
 
 
 def count(database: Database, table: str = "settings") -> int:
@@ -247,13 +253,18 @@ def test_a_forked_child_has_its_own_copy_of_a_database_in_memory():
     assert count(database) == before
 
 
-def test_a_fork_while_another_thread_holds_the_lock_does_not_hang(store_path: Path):
-    database = Database(store_path)
-    before = count(database)
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "FORK_SECONDS", 0.05)
+
+
+@contextlib.contextmanager
+def in_use_by_another_thread(database: Database) -> Iterator[None]:
+    """A write that another thread has begun and not ended."""
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with database.reading():
+        with database.writing():
             held.set()
             release.wait()
 
@@ -261,7 +272,160 @@ def test_a_fork_while_another_thread_holds_the_lock_does_not_hang(store_path: Pa
     holder.start()
     held.wait()
     try:
-        assert in_fork(lambda: count(database) == before)
+        yield
     finally:
         release.set()
         holder.join()
+
+
+def says_that_it_was_in_use(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except StoreUnavailable as error:
+        return "was in use by another thread when this process was forked" in str(error)
+    return False
+
+
+@pytest.mark.usefixtures("short_wait")
+@pytest.mark.parametrize("path", ["file", MEMORY])
+def test_a_fork_in_the_middle_of_another_threads_write_is_a_sentence_in_the_child(store_path: Path, path: str):
+    database = Database(store_path if path == "file" else MEMORY)
+    before = count(database)
+    with in_use_by_another_thread(database):
+        assert in_fork(lambda: says_that_it_was_in_use(lambda: count(database)))
+    assert count(database) == before
+
+
+@pytest.mark.usefixtures("short_wait")
+def test_such_a_child_cannot_open_the_file_anew_but_any_other(store_path: Path, tmp_path: Path):
+    database = Database(store_path)
+    with in_use_by_another_thread(database):
+        assert in_fork(lambda: says_that_it_was_in_use(lambda: Database(store_path)))
+        assert in_fork(lambda: count(Database(tmp_path / "other.db")) > 0)
+
+
+def test_a_fork_within_a_transaction_is_a_sentence_in_the_child_and_harmless_to_the_parent(store_path: Path):
+    database = Database(store_path)
+    before = count(database)
+    with database.writing() as connection:
+        connection.execute("INSERT INTO settings VALUES ('half', '')")
+        assert in_fork(lambda: says_that_it_was_in_use(lambda: count(database)))
+    assert count(database) == before + 1
+
+
+def test_a_fork_waits_for_a_write_that_ends_soon(store_path: Path):
+    database = Database(store_path)
+    before = count(database)
+    begun = threading.Event()
+
+    def write_slowly() -> None:
+        with database.writing() as connection:
+            begun.set()
+            time.sleep(0.2)
+            connection.execute("INSERT INTO settings VALUES ('slow', '')")
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    begun.wait()
+    assert in_fork(lambda: count(database) == before + 1)
+    writer.join()
+
+
+def test_what_a_child_wrote_stays_when_its_parent_closes_the_file_first(store_path: Path):
+    database = Database(store_path)
+    put(database, "parent")
+    before = count(database)
+    opened_receive, opened_send = os.pipe()
+    closed_receive, closed_send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(5)
+            put(database, "child")
+            os.write(opened_send, b".")
+            os.read(closed_receive, 1)
+            put(database, "child after the parent")
+            code = 0
+        finally:
+            os._exit(code)
+    os.read(opened_receive, 1)
+    database.close()
+    os.write(closed_send, b".")
+    assert os.waitpid(child, 0)[1] == 0
+    assert count(Database(store_path)) == before + 2
+
+
+def test_threads_that_write_at_once_share_commits_and_each_gets_its_own_answer(store_path: Path):
+    database = Database(store_path)
+    commits, answers = [], {}
+    watch(lambda name: commits.append(name) if name == "after commit" else None)
+
+    def write(name: str) -> None:
+        for number in range(40):
+            cells = [f"{name}/{number}"]
+            answers[cells[0]] = database.group.run(
+                lambda connection, cells=cells: connection.execute(
+                    "INSERT INTO settings VALUES (?, '') RETURNING name", cells
+                ).fetchone()[0]
+            )
+
+    threads = [threading.Thread(target=write, args=[name]) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    watch(None)
+    assert answers == {key: key for key in answers}
+    assert len(answers) == 320
+    assert len(commits) < 320
+    assert count(database) == 320 + SETTINGS
+
+
+def test_a_change_that_fails_costs_nobody_else_theirs(store_path: Path):
+    database = Database(store_path)
+    failed: list[str] = []
+
+    def write(name: str) -> None:
+        for number in range(30):
+            key = "taken" if number % 3 == 0 else f"{name}/{number}"
+            statement = ("INSERT INTO settings VALUES (?, '')", [key])
+            try:
+                database.group.run(lambda connection, statement=statement: connection.execute(*statement).rowcount)
+            except sqlite3.IntegrityError:
+                failed.append(key)
+
+    threads = [threading.Thread(target=write, args=[name]) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == ["taken"] * (6 * 10 - 1)
+    assert count(database) == 6 * 20 + 1 + SETTINGS
+
+
+def test_the_log_is_moved_into_the_file_while_it_is_written(store_path: Path):
+    database = Database(store_path)
+    sizes = []
+    for number in range(40):
+        with database.writing() as connection:
+            connection.execute("INSERT INTO settings VALUES (?, ?)", [str(number), "x" * 500_000])
+        sizes.append(Path(f"{store_path}-wal").stat().st_size)
+    assert max(sizes) < 3 * LOG_BYTES
+    assert store_path.stat().st_size > 3 * LOG_BYTES
+
+
+def test_a_log_that_a_reader_keeps_grows_and_is_moved_once_the_reader_ends(store_path: Path):
+    database = Database(store_path)
+    reader = sqlite3.connect(store_path, isolation_level=None)
+    reader.execute("BEGIN")
+    seen = reader.execute("SELECT count(*) FROM settings").fetchone()
+    for number in range(30):
+        with database.writing() as connection:
+            connection.execute("INSERT INTO settings VALUES (?, ?)", [str(number), "x" * 500_000])
+    assert Path(f"{store_path}-wal").stat().st_size > 3 * LOG_BYTES
+    assert reader.execute("SELECT count(*) FROM settings").fetchone() == seen
+    reader.close()
+    database.erase_traces()
+    assert Path(f"{store_path}-wal").stat().st_size == 0
+    assert count(database) == 30 + SETTINGS

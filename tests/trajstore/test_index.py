@@ -1,5 +1,8 @@
 """Nearest vectors: parity with brute force, files, and what is refused."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,3 +103,19 @@ def test_an_empty_index_finds_nothing():
 
 def test_no_neighbours_are_found_where_none_are_asked_for():
     assert VectorIndex.build(unit_vectors(5, 4)).search(np.ones(4, np.float32), 0).rows.tolist() == []
+
+
+def test_a_forked_child_searches_and_builds_after_its_parent_did_with_several_threads():
+    vectors = unit_vectors(2000, 16)
+    graph = VectorIndex.build(vectors, graph_from_rows=2)
+    expected = graph.search(vectors[7], 1).rows.tolist()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)
+            anew = VectorIndex.build(vectors, graph_from_rows=2)
+            code = 0 if graph.search(vectors[7], 1).rows.tolist() == expected == [7] and len(anew) == 2000 else 1
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0

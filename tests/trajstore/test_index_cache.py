@@ -9,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from trajectory_samples import make_step, make_trajectory
 
+from trajstore import retriever as retriever_module
 from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
-from trajstore.index_cache import IndexCache, index_status, rows_key, unrecorded_files, unusable_files
+from trajstore.index_cache import LAYOUT, IndexCache, index_status, rows_key, unrecorded_files, unusable_files
 from trajstore.recollection import Recollection, recollect
+from trajstore.retriever import Retriever
 from trajstore.schema import Task, Trajectory
 from trajstore.store import TrajectoryStore, index_folder
 
@@ -40,10 +42,10 @@ def scaled_states(loaded: Recollection) -> NDArray[np.float32]:
 def keep_graph(store: TrajectoryStore) -> Path:
     """Keep a graph of the store's rows, as a large store would; returns its file."""
     loaded = recollect(store, EMBEDDER)
-    graph = VectorIndex.build(scaled_states(loaded), graph_from_rows=2)
-    cache, key = IndexCache(store, "default"), key_of(store)
-    cache.save(graph, key)
-    file = cache.file(key)
+    graph = VectorIndex.build(Retriever(loaded.experience).states, graph_from_rows=2)
+    cache = IndexCache(store, "default")
+    cache.save(graph, key_of(store), len(store.ids("default")))
+    file = cache.file()
     assert file is not None
     assert file.is_file()
     return file
@@ -53,15 +55,22 @@ def key_of(store: TrajectoryStore) -> str:
     return rows_key(store.ids("default"), EMBEDDER.identity.fingerprint)
 
 
+def found_rows(loaded: Recollection, row: int) -> NDArray[np.int64]:
+    """The rows that are compared with a stored one: those near in the index, and those that came after it."""
+    index, states = loaded.retriever.index, scaled_states(loaded)
+    near = index.search(states[row], 5)
+    np.testing.assert_allclose(states[near.rows] @ states[row], near.similarities, atol=2e-3)
+    return np.concatenate([near.rows, np.arange(len(index), len(states))])
+
+
 def assert_finds_what_brute_force_finds(store: TrajectoryStore) -> Recollection:
     loaded = recollect(store, EMBEDDER)
     states = scaled_states(loaded)
-    assert len(loaded.retriever.index) == len(states) == store.stats().steps
+    assert len(states) == store.stats().steps
     for row in range(0, len(states), 7):
-        found = loaded.retriever.index.search(states[row], 5)
+        found = found_rows(loaded, row)
         best = np.sort(states @ states[row])[::-1][:5]
-        np.testing.assert_allclose(found.similarities, best, atol=2e-3)
-        np.testing.assert_allclose(states[found.rows] @ states[row], best, atol=2e-3)
+        np.testing.assert_allclose(np.sort(states[found] @ states[row])[::-1][:5], best, atol=2e-3)
     return loaded
 
 
@@ -113,7 +122,7 @@ def test_a_damaged_file_is_silently_built_anew(filled: TrajectoryStore, damage: 
 @pytest.mark.parametrize("record", [b"", b"no json", b"[]", b"{}", b'{"digest": "\\u0000"}', b"\xff\xfe", b"null"])
 def test_a_damaged_record_is_as_good_as_none(filled: TrajectoryStore, record: bytes):
     keep_graph(filled)
-    filled.put_artifact("index/default", key_of(filled), record)
+    filled.put_artifact("index/default", LAYOUT, record)
     assert index_status(filled)["fresh"] is False
     assert_finds_what_brute_force_finds(filled)
 
@@ -127,20 +136,31 @@ def test_an_index_of_another_store_is_not_taken(filled: TrajectoryStore, tmp_pat
     assert_finds_what_brute_force_finds(filled)
 
 
-def test_an_index_behind_the_rows_is_built_anew(filled: TrajectoryStore):
+def test_a_graph_a_little_behind_the_rows_is_kept_and_the_newest_are_compared_one_by_one(filled: TrajectoryStore):
     keep_graph(filled)
     add_walks(filled, range(64, 80))
     assert index_status(filled)["fresh"] is False
-    assert_finds_what_brute_force_finds(filled)
+    loaded = assert_finds_what_brute_force_finds(filled)
+    assert (loaded.retriever.index.kind, len(loaded.retriever.index)) == ("hnsw", 128)
+
+
+def test_a_graph_far_behind_the_rows_is_built_anew(filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(retriever_module, "TAIL_ROWS", 8)
+    keep_graph(filled)
+    add_walks(filled, range(64, 80))
+    assert len(assert_finds_what_brute_force_finds(filled).retriever.index) == 160
     assert index_status(filled)["fresh"] is True
 
 
 def test_an_index_ahead_of_the_rows_is_built_anew(filled: TrajectoryStore):
     file = keep_graph(filled)
-    content = file.read_bytes()
+    content, record = file.read_bytes(), filled.artifact("index/default", LAYOUT)
+    assert record is not None
     filled.remove(filled.ids("default")[3])
     file.write_bytes(content)
     assert unrecorded_files(filled) == (file,)
+    filled.put_artifact("index/default", LAYOUT, record)
+    assert index_status(filled)["fresh"] is False
     assert_finds_what_brute_force_finds(filled)
 
 
@@ -162,7 +182,7 @@ def test_the_graphs_of_two_namespaces_do_not_touch_each_other(filled: Trajectory
     filled.add(walk(0, "other"))
     file = keep_graph(filled)
     graph = VectorIndex.build(np.eye(3, 64, dtype=np.float32), graph_from_rows=2)
-    IndexCache(filled, "other").save(graph, "their rows")
+    IndexCache(filled, "other").save(graph, "their rows", 1)
     assert file.is_file()
     assert len(list(index_folder(filled.path).iterdir())) == 2
 
@@ -170,8 +190,8 @@ def test_the_graphs_of_two_namespaces_do_not_touch_each_other(filled: Trajectory
 def test_a_folder_that_cannot_be_made_only_costs_a_rebuild(filled: TrajectoryStore):
     index_folder(filled.path).write_text("a file where the folder should be")
     graph = VectorIndex.build(scaled_states(recollect(filled, EMBEDDER)), graph_from_rows=2)
-    IndexCache(filled, "default").save(graph, key_of(filled))
-    assert IndexCache(filled, "default").load(key_of(filled)) is None
+    IndexCache(filled, "default").save(graph, key_of(filled), 64)
+    assert IndexCache(filled, "default").load_for(filled.ids("default"), EMBEDDER.identity.fingerprint) is None
     assert_finds_what_brute_force_finds(filled)
 
 
@@ -179,7 +199,7 @@ def test_an_index_of_a_store_without_a_folder_makes_no_file(store: TrajectorySto
     monkeypatch.chdir(tmp_path)
     add_walks(store, range(8))
     graph = VectorIndex.build(scaled_states(recollect(store, EMBEDDER)), graph_from_rows=2)
-    IndexCache(store, "default").save(graph, key_of(store))
+    IndexCache(store, "default").save(graph, key_of(store), 8)
     assert list(tmp_path.iterdir()) == []
 
 
