@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.experience import Experience
 from trajstore.index_cache import IndexCache, rows_key
+from trajstore.live_embedder import LiveEmbedder
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
 from trajstore.store import TrajectoryFilter, TrajectoryStore
@@ -32,12 +33,14 @@ def recollect(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Recollection:
-    """Read a namespace, embed what is new, and load or build its index."""
-    tell = on_progress or _silent
+    """Read a namespace, embed what is new, and load or build its index; live texts may go through a student."""
+    tell, config = on_progress or _silent, config or RetrieverConfig()
     trajectories = tuple(store.trajectories(TrajectoryFilter(namespace=namespace)))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
-    experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=embedder.embed)
+    live = LiveEmbedder(store, embedder, has_student=config.student)
+    experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
     experience.extend(trajectories)
+    live.refresh()
     cache = IndexCache(store, namespace)
     key = rows_key(experience.trajectory_ids, embedder.identity.fingerprint)
     kept = cache.load(key)
@@ -48,9 +51,11 @@ def recollect(
 
 
 def stored_embedder(store: TrajectoryStore) -> Embedder:
-    """The embedder that made the store's vectors, the hashed one where there are none."""
+    """The embedder that made the store's vectors, the hashed one where there are none; no model is loaded yet."""
     identity = store.embedder_identity()
-    return make_embedder() if identity is None else make_embedder(identity.name, dimension=identity.dimension)
+    if identity is None:
+        return make_embedder()
+    return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -5,7 +5,7 @@ of the texts (`student.weighted_rows`).  There are fewer texts than rows, so it 
 
     T = Xᵀ (X Xᵀ + λ I)⁻¹ (Y − m),
 
-by one Cholesky factorisation of a matrix of texts by texts (Saunders, Gammerman and Vovk 1998).  λ and the reach are
+a system of as many equations as there are texts (Saunders, Gammerman and Vovk 1998).  λ and the reach are
 those with the highest recall on texts that are neither fitted nor measured.
 """
 
@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
-from trajstore.identity import EmbedderIdentity
 from trajstore.student import (
     MOST_WORDS,
     PAIRS,
@@ -31,6 +30,7 @@ from trajstore.student import (
     weighted_rows,
     words_of,
 )
+from trajstore.student_corpus import SHARED, Corpus
 
 Floats = NDArray[np.float32]
 Sparse = Any  # a SciPy matrix; SciPy ships no types
@@ -42,25 +42,6 @@ REACHES = (120, 1000)
 TEXTS_TO_SELECT_ON = 2000
 LEAST_OCCURRENCES = 2
 NORMAL_95 = 1.96
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """N texts with the full model's unit vectors, and the units (N,) that keep the texts of one task together."""
-
-    identity: EmbedderIdentity
-    texts: tuple[str, ...]
-    vectors_ND: Floats
-    units_N: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def part(self, chosen: NDArray[np.bool_]) -> "Corpus":
-        """Some of the texts."""
-        at = np.flatnonzero(chosen).tolist()
-        texts = tuple(self.texts[place] for place in at)
-        return Corpus(self.identity, texts, self.vectors_ND[chosen], self.units_N[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +103,7 @@ def folds(units_N: NDArray[np.int64], count: int = FOLDS) -> NDArray[np.int64]:
     order = sorted(range(len(units)), key=lambda at: hashlib.blake2b(str(units[at]).encode()).digest())
     fold = np.empty(len(units), np.int64)
     fold[order] = np.arange(len(units)) % count
-    return np.asarray(fold[place], np.int64)
+    return np.asarray(np.where(units_N == SHARED, count - 1, fold[place]), np.int64)
 
 
 def fit_tables(corpus: Corpus, reach: int, penalties: Sequence[float]) -> Iterator[StudentTable]:
@@ -214,4 +195,4 @@ def _sparse(rows: Sequence[tuple[NDArray[np.int64], Floats]], width: int) -> Spa
 def _dual(kernel_NN: Floats, targets_ND: Floats, penalty: float) -> Floats:
     """(K + λ I)⁻¹ Y."""
     ridged = kernel_NN + np.float32(penalty) * np.eye(len(kernel_NN), dtype=np.float32)
-    return np.asarray(linalg.cho_solve(linalg.cho_factor(ridged, overwrite_a=True), targets_ND), np.float32)
+    return np.linalg.solve(ridged, targets_ND)  # SciPy's Cholesky is faster, and holds up other threads meanwhile
