@@ -214,7 +214,9 @@ def _start(store: TrajectoryStore, identity: EmbedderIdentity) -> StudentRefresh
     """The refresh that runs for this store, a new one where none does."""
     name = f"{store.path}-{id(store)}" if store.path == MEMORY else store.path
     with _lock:
-        if name not in _running or not _running[name].is_alive():
+        for ended in [one for one, refresh in _running.items() if not refresh.is_alive()]:
+            del _running[ended]
+        if name not in _running:
             _running[name] = StudentRefresh(store, identity)
             _running[name].start()
         return _running[name]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from trajstore.embedding import Embedder
 from trajstore.student import (
     MOST_WORDS,
     PAIRS,
@@ -97,7 +98,7 @@ def folds(units_N: NDArray[np.int64], count: int = FOLDS) -> NDArray[np.int64]:
     """A fold in 0..count−1 for each text: whole units, in an order that only their numbers decide.
 
     >>> folds(np.array([7, 7, 8, 9]), 3).tolist()
-    [1, 1, 0, 2]
+    [2, 2, 1, 0]
     """
     units, place = np.unique(units_N, return_inverse=True)
     order = sorted(range(len(units)), key=lambda at: hashlib.blake2b(str(units[at]).encode()).digest())
@@ -119,7 +120,7 @@ def fit_tables(corpus: Corpus, reach: int, penalties: Sequence[float]) -> Iterat
         yield StudentTable(corpus.identity, tuple(vocabulary), *quantised(rows_RD), mean_D, reach)
 
 
-def recall(student: Student, asked: Corpus, stored: Corpus, k: int) -> Recall:
+def recall(student: Embedder, asked: Corpus, stored: Corpus, k: int) -> Recall:
     """How well the student's vectors of the asked texts find the full model's nearest of the stored texts."""
     true_NS = asked.vectors_ND @ stored.vectors_ND.T
     found_NS = student.embed(asked.texts) @ stored.vectors_ND.T
