@@ -1,7 +1,7 @@
 """What a student learns from: stored texts with the full model's vectors, kept together by task."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +39,19 @@ class Corpus:
         return Corpus(self.identity, texts, self.vectors_ND[chosen], self.units_N[chosen])
 
 
-def read_corpus(store: TrajectoryStore, identity: EmbedderIdentity, *, every: int = 1) -> Corpus:
-    """The texts of one task in `every` (1: all) that have a vector; blank ones, whose vector is zero, are left out."""
+def read_corpus(
+    store: TrajectoryStore,
+    identity: EmbedderIdentity,
+    trajectories: Iterable[Trajectory] | None = None,
+    *,
+    every: int = 1,
+) -> Corpus:
+    """The texts of some trajectories (None: all that are stored) that have a vector, of one task in `every`.
+
+    Blank texts, whose vector is zero, are left out.
+    """
     units: dict[str, int] = {}
-    for trajectory in store.trajectories():
+    for trajectory in store.trajectories() if trajectories is None else trajectories:
         unit = unit_of(trajectory)
         if unit % every == 0:
             for text in sorted(embedded_texts(trajectory)):
