@@ -29,7 +29,7 @@ LAYOUT = "1"  # raised whenever the same table would give other vectors than bef
 GROWTH = 1.5
 LEAST_TEXTS = 300
 LEAST_TASKS = 20
-MOST_TEXTS = 6000
+MOST_TEXTS = 30_000  # that neighbours are sought among when a student is measured
 LEAST_RECALL = 0.35
 MEMORY = ":memory:"
 

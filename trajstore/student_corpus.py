@@ -38,6 +38,11 @@ class Corpus:
         texts = tuple(self.texts[place] for place in at)
         return Corpus(self.identity, texts, self.vectors_ND[chosen], self.units_N[chosen])
 
+    def joined(self, other: "Corpus") -> "Corpus":
+        """The texts of both."""
+        vectors, units = (self.vectors_ND, other.vectors_ND), (self.units_N, other.units_N)
+        return Corpus(self.identity, self.texts + other.texts, np.concatenate(vectors), np.concatenate(units))
+
 
 def read_corpus(
     store: TrajectoryStore,
