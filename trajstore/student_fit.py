@@ -190,7 +190,7 @@ def _taken(units_N: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
     """Which texts are fitted: whole tasks, and of the shared texts as many in proportion, `most` at most."""
     parts = -(-len(units_N) // most)
     is_taken = np.where(units_N == SHARED, np.arange(len(units_N)) % parts, folds(units_N, parts)) == 0
-    return is_taken & (np.cumsum(is_taken) <= most)
+    return np.asarray(is_taken & (np.cumsum(is_taken) <= most), np.bool_)
 
 
 def _found(true_ND: Floats, students_ND: Floats, stored_SD: Floats, k: int) -> NDArray[np.float64]:
