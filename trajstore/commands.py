@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, Usage
 from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
+from trajstore.live_embedder import embedder_status, refresh_student
 from trajstore.opening import is_database_there, public_path
 from trajstore.output import Tell, print_json, print_table, progress_bars
 from trajstore.recollection import Recollection, recollect, stored_embedder
@@ -75,9 +76,12 @@ def ingest(
 
 @app.command()
 def stats(*, db: DatabaseOption, as_json: JsonOption = False) -> None:
-    """Say how much is in the store: trajectories, steps and successes, and which tools, sources and namespaces."""
+    """Say how much is in the store: trajectories, steps and successes, which tools, sources and namespaces.
+
+    And how live texts are embedded: by the embedder of the stored vectors, or by a student of it.
+    """
     with open_existing_store(db) as store:
-        counts = asdict(store.stats()) | {"index": index_status(store)}
+        counts = asdict(store.stats()) | {"index": index_status(store), "embedder": embedder_status(store)}
     if as_json:
         print_json(counts)
         return
@@ -95,6 +99,7 @@ def stats(*, db: DatabaseOption, as_json: JsonOption = False) -> None:
             ]
         ],
     )
+    _print_embedder(counts["embedder"])
     _print_counts("tools", "steps", counts["tools"])
     _print_counts("sources", "trajectories", counts["sources"])
     _print_counts("namespaces", "trajectories", counts["namespaces"])
@@ -227,6 +232,7 @@ def _embed(store: TrajectoryStore, tell: Tell) -> None:
     elif not index_status(store)["fresh"]:
         for name in store.stats().namespaces:
             recollect(store, stored_embedder(store), name, on_progress=tell)
+        refresh_student(store)
 
 
 def _recollect(store: TrajectoryStore, situation: Situation, tell: Tell) -> Recollection:
@@ -280,6 +286,15 @@ def _complain(report: IngestReport) -> None:
         f"{len(report.rejected):,} of {len(report.rejected) + read:,} records cannot be read and were left out, "
         f"the first is {first.record}: {first.reason}"
     )
+
+
+def _print_embedder(told: Mapping[str, Any]) -> None:
+    student = told["student"]
+    recall = "unknown"
+    if student["recall_at_10"] is not None:
+        recall = f"{student['recall_at_10']:.2f} ({student['low']:.2f} to {student['high']:.2f})"
+    columns = ["embedder", "student used", "recall@10 (95 %)", "texts", "reason"]
+    print_table(columns, [[told["name"], student["used"], recall, student["texts"], student["reason"]]])
 
 
 def _print_counts(title: str, counted: str, counts: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ from trajstore.embedding import Embedder, text_hash
 from trajstore.errors import DamagedStore, InvalidRecord, UnknownTrajectory
 from trajstore.experience import embedded_texts
 from trajstore.index_cache import index_status, unrecorded_files, unusable_files
+from trajstore.live_embedder import refresh_student
 from trajstore.recollection import recollect, stored_embedder
 from trajstore.schema import Trajectory
 from trajstore.server_search import refresh
@@ -58,7 +59,7 @@ def examine(store: TrajectoryStore) -> tuple[Finding, ...]:
 
 
 def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress: OnProgress | None = None) -> None:
-    """Embed what has no sound vector (everything, where `embedder` is another one), and make the indexes anew.
+    """Embed what has no sound vector (everything, where `embedder` is another one); make indexes and student anew.
 
     Work that was done is kept when it is interrupted: running it again goes on from there.  No record is ever deleted:
     `DamagedStore` names the first that cannot be read.
@@ -72,6 +73,7 @@ def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress
         return
     for namespace in store.stats().namespaces:
         recollect(store, chosen, namespace)
+    refresh_student(store)
     for leftover in unrecorded_files(store):
         leftover.unlink(missing_ok=True)
 

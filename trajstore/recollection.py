@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.experience import Experience
 from trajstore.index_cache import IndexCache, rows_key
+from trajstore.live_embedder import LiveEmbedder
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
 from trajstore.store import Mark, TrajectoryStore
@@ -33,12 +34,17 @@ def recollect(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Recollection:
-    """Read a namespace, embed what is new, and load its index; it is built where most of what it lacks came since."""
-    tell, mark = on_progress or _silent, store.mark
+    """Read a namespace, embed what is new, and load its index; it is built where most of what it lacks came since.
+
+    Live texts may go through a student.
+    """
+    tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
     trajectories = tuple(store.added(namespace, mark))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
-    experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=embedder.embed)
+    live = LiveEmbedder(store, embedder, has_student=config.student)
+    experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
     experience.extend(trajectories)
+    live.refresh()
     cache, ids = IndexCache(store, namespace), experience.trajectory_ids
     kept = cache.load_for(ids, embedder.identity.fingerprint)
     retriever = Retriever(experience, config, seed=seed, index=kept)
@@ -48,9 +54,11 @@ def recollect(
 
 
 def stored_embedder(store: TrajectoryStore) -> Embedder:
-    """The embedder that made the store's vectors, the hashed one where there are none."""
+    """The embedder that made the store's vectors, the hashed one where there are none; no model is loaded yet."""
     identity = store.embedder_identity()
-    return make_embedder() if identity is None else make_embedder(identity.name, dimension=identity.dimension)
+    if identity is None:
+        return make_embedder()
+    return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -45,7 +45,10 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class RetrieverConfig:
-    """Settings of retrieval; `pool` rows are compared in all three keys, `nearest` of them become evidence."""
+    """Settings of retrieval; `pool` rows are compared in all three keys, `nearest` of them become evidence.
+
+    `student` lets live texts be embedded by the store's student of a slow embedder (`trajstore.live_embedder`).
+    """
 
     keys: Keys = Keys()
     nearest: int = 40
@@ -54,6 +57,7 @@ class RetrieverConfig:
     power: float = 3.0
     floor: float = 0.05
     trajectory_cap: float = 1.0
+    student: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,11 @@ class TrajectoryStore:
         with self._database.reading() as connection:
             return read_vectors(connection, text_hashes)
 
+    def count_vectors(self) -> int:
+        """How many texts have a stored vector."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
     def put_vectors(self, vectors: Mapping[bytes, NDArray[np.floating]]) -> None:
         """Store vectors by text hash, 16 bits an entry; `UsageError` for a wrong size, NaN, or no `set_embedder`."""
         with self._database.writing() as connection:
@@ -345,6 +350,14 @@ class TrajectoryStore:
         with self._database.writing() as connection:
             cells = [name, key, content, row_checksum(name, key, content)]
             connection.execute(PUT_ARTIFACT, cells)
+
+    def put_artifacts(self, key: str, contents: Mapping[str, bytes], *, removals: int) -> bool:
+        """Keep derived things by name, all at once; none of them where the count of removals is another by now."""
+        with self._database.writing() as connection:
+            is_current = _counted(connection, "removals") == removals
+            cells = [(name, key, content) for name, content in contents.items() if is_current]
+            connection.executemany(PUT_ARTIFACT, [(*row, row_checksum(*row)) for row in cells])
+        return is_current
 
     def integrity_findings(self) -> tuple[str, ...]:
         """What the database's own checks find wrong; nothing where all is well."""

@@ -46,7 +46,10 @@ def test_a_second_ingest_adds_nothing(log: Path, filled: Path):
 def test_stats_counts_what_was_ingested(filled: Path):
     data = trajstore("stats", "--db", filled, "--json").data
     assert data["index"].keys() == {"kind", "vectors", "fresh"}
-    assert data | {"index": None} == {
+    assert data["embedder"]["name"] == "hashed"
+    of_student = {"recall_at_10", "low", "high", "similarity", "texts", "used", "reason"}
+    assert data["embedder"]["student"].keys() == of_student
+    assert data | {"index": None, "embedder": None} == {
         "trajectories": 2,
         "steps": 2,
         "successes": 2,
@@ -54,6 +57,7 @@ def test_stats_counts_what_was_ingested(filled: Path):
         "sources": {"": 2},
         "namespaces": {"default": 2},
         "index": None,
+        "embedder": None,
     }
 
 
