@@ -354,7 +354,7 @@ class TrajectoryStore:
     def put_artifacts(self, key: str, contents: Mapping[str, bytes], *, removals: int) -> bool:
         """Keep derived things by name, all at once; none of them where the count of removals is another by now."""
         with self._database.writing() as connection:
-            is_current = _counted(connection, "removals") == removals
+            is_current = self.mark.removals == removals
             cells = [(name, key, content) for name, content in contents.items() if is_current]
             connection.executemany(PUT_ARTIFACT, [(*row, row_checksum(*row)) for row in cells])
         return is_current
