@@ -70,6 +70,7 @@ def repair(store: TrajectoryStore, embedder: Embedder | None = None, on_progress
     _embed_missing(store, chosen, on_progress)
     if store.is_on_server:
         refresh(store, chosen)
+        refresh_student(store)
         return
     for namespace in store.stats().namespaces:
         recollect(store, chosen, namespace)
