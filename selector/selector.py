@@ -30,8 +30,8 @@ class Selector:
     `seed` makes its choices repeatable.  `embedder` defaults to the one that the store's vectors were made by, else to
     the hashed one, `config` to what `trajstore tune` has found for the store.  `rules` are the user's own: functions of
     a situation and a candidate that return why it must not be chosen, or "".  What is learned is kept for each
-    namespace, and kept up with the store when an episode is opened or a single decision asked for.  `policy`, such as `grpo.ToolPolicy.load(path)`, is
-    the prior of its choices.
+    namespace, and kept up with the store when an episode is opened or a single decision asked for.  `policy`, such as
+    `grpo.ToolPolicy.load(path)`, is the prior of its choices.
     """
 
     def __init__(  # noqa: PLR0913 - all but the store are optional
