@@ -115,7 +115,9 @@ class Selector:
         """What the selector knows of one namespace."""
         with self._lock:
             if namespace not in self._rooms:
-                settings = MemorySettings(self._embedder, self.config, namespace, self._seed, self._on_progress)
+                settings = MemorySettings(
+                    self._embedder, self.config, namespace, self._seed, self._on_progress, in_background=True
+                )
                 memory = Memory(self.store, settings)
                 self._rooms[namespace] = Room(self.store, memory, self._shared)
             return self._rooms[namespace]
