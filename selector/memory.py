@@ -15,9 +15,10 @@ from selector.model_file import FittedModel, from_bytes, to_bytes
 from selector.records import SelectorConfig
 from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
+from trajstore.marks import BEGINNING, Mark
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
-from trajstore.store import BEGINNING, Mark, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 REFIT_GROWTH = 1.25
 RECLUSTER_GROWTH = 4.0

@@ -10,9 +10,10 @@ from trajstore.errors import StoreError
 from trajstore.experience import Experience
 from trajstore.index import GRAPH_FROM_ROWS, VectorIndex
 from trajstore.index_cache import IndexCache, rows_key
+from trajstore.marks import Mark
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
-from trajstore.store import Mark, TrajectoryStore
+from trajstore.store import TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
 OnProgress = Callable[[str, int, int], None]
