@@ -15,9 +15,10 @@ from selector.model_file import FittedModel, from_bytes, to_bytes
 from selector.records import SelectorConfig
 from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
+from trajstore.marks import BEGINNING, Mark
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
-from trajstore.store import BEGINNING, Mark, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 REFIT_GROWTH = 1.25
 RECLUSTER_GROWTH = 4.0
@@ -28,13 +29,14 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True, slots=True)
 class MemorySettings:
-    """What a memory is made of."""
+    """What a memory is made of; `in_background` lets an exact index answer while a large one is built."""
 
     embedder: Embedder
     config: SelectorConfig
     namespace: str
     seed: int = 0
     on_progress: OnProgress | None = None
+    in_background: bool = False
 
 
 class Memory:
@@ -104,6 +106,7 @@ class Memory:
             config=settings.config.retrieval,
             seed=settings.seed,
             on_progress=settings.on_progress,
+            in_background=settings.in_background,
         )
         self._mark = loaded.mark
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)

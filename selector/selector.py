@@ -30,8 +30,8 @@ class Selector:
     `seed` makes its choices repeatable.  `embedder` defaults to the one that the store's vectors were made by, else to
     the hashed one, `config` to what `trajstore tune` has found for the store.  `rules` are the user's own: functions of
     a situation and a candidate that return why it must not be chosen, or "".  What is learned is kept for each
-    namespace, and kept up with the store when an episode is opened.  `policy`, such as `grpo.ToolPolicy.load(path)`, is
-    the prior of its choices.
+    namespace, and kept up with the store when an episode is opened or a single decision asked for.  `policy`, such as
+    `grpo.ToolPolicy.load(path)`, is the prior of its choices.
     """
 
     def __init__(  # noqa: PLR0913 - all but the store are optional
@@ -81,6 +81,7 @@ class Selector:
     ) -> Decision:
         """One decision outside any episode, logged; every known tool is offered where none are named."""
         room = self.room(namespace)
+        room.keep_up()
         offered = tuple(Candidate(name) for name in tools) or room.known_tools
         past = tuple(PastStep(name) for name in history)
         return room.decide_once(Situation(task, state, past, offered))
@@ -114,7 +115,9 @@ class Selector:
         """What the selector knows of one namespace."""
         with self._lock:
             if namespace not in self._rooms:
-                settings = MemorySettings(self._embedder, self.config, namespace, self._seed, self._on_progress)
+                settings = MemorySettings(
+                    self._embedder, self.config, namespace, self._seed, self._on_progress, in_background=True
+                )
                 memory = Memory(self.store, settings)
                 self._rooms[namespace] = Room(self.store, memory, self._shared)
             return self._rooms[namespace]

@@ -99,8 +99,19 @@ class Database:
             self._connection = None
 
     def erase_traces(self) -> None:
-        """Empty the write-ahead log, so that deleted rows leave no copy there."""
+        """Write every page anew and empty the write-ahead log, so that deleted rows leave no copy in either.
+
+        `secure_delete` alone is not enough: where SQLite moves rows between pages, a copy may stay in a page's gap.
+        """
         with self.reading() as connection:
+            try:
+                connection.execute("VACUUM")
+            except self._sqlite.OperationalError as error:
+                raise StoreUnavailable(
+                    f"{self.path}: the rows are erased, but bytes of them may be left ({error}); "
+                    "free some space, or stop other processes, and run trajstore forget again"
+                ) from error
+            faultpoint("pages written anew")
             (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if is_busy:
             raise StoreUnavailable(

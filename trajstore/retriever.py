@@ -11,8 +11,10 @@ the bandwidth follows the data.  No trajectory contributes more than `trajectory
 one pass are not independent.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,9 @@ from trajstore.index import VectorIndex, inner_products
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+
+Offer = Callable[[VectorIndex], None]
+MakeIndex = Callable[[Floats, Offer], VectorIndex]
 
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
 BACKGROUND_ROWS = 256
@@ -105,7 +110,10 @@ class _Background:
 
 
 class Retriever:
-    """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly."""
+    """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly.
+
+    `make_index` gives an index of vectors at once, and may hand over a faster one of the same later, from any thread.
+    """
 
     def __init__(
         self,
@@ -114,8 +122,12 @@ class Retriever:
         *,
         seed: int = 0,
         index: VectorIndex | None = None,
+        make_index: MakeIndex | None = None,
     ) -> None:
         self.config = config or RetrieverConfig()
+        self._make_index = make_index or _build
+        self._swapping = threading.Lock()
+        self._built = 0
         self._experience = experience
         self._seed = seed
         self._keys = self.config.keys.scaled()
@@ -133,11 +145,20 @@ class Retriever:
         self._rarity = rarity(experience.states[:indexed])
         self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
         self._scale_new()
-        self.index = index if index is not None and fits else VectorIndex.build(self.states)
+        with self._swapping:
+            self._built += 1
+        offer = partial(self._take_better, self._built)
+        self.index = index if index is not None and fits else self._make_index(self.states, offer)
         self._order_rows = _rows_by_suffix(experience)
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moments = self._moments[experience.column("moment")[sample]]
         self._background = _Background(self.states[sample], moments, self._goals_of(sample), self._suffixes_of(sample))
+
+    def _take_better(self, built: int, index: VectorIndex) -> None:
+        """Use another index of the same rows from now on, unless they were indexed anew since."""
+        with self._swapping:
+            if built == self._built:
+                self.index = index
 
     def _is_near(self, index: VectorIndex) -> bool:
         return index.dimension == self._experience.dimension and 0 <= len(self._experience) - len(index) <= TAIL_ROWS
@@ -278,6 +299,10 @@ class Retriever:
         scaled = vectors.astype(np.float32) * self._rarity
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
         return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
+
+
+def _build(states: Floats, _: Offer) -> VectorIndex:
+    return VectorIndex.build(states)
 
 
 def rarity(vectors: NDArray[np.floating]) -> Floats:

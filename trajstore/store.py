@@ -23,12 +23,13 @@ from trajstore.experience import embedded_texts
 from trajstore.faultpoints import faultpoint
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
+from trajstore.marks import BEGINNING, Mark, read_mark
 from trajstore.opening import open_database
-from trajstore.rows import TrajectoryRow, to_row
+from trajstore.rows import to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
-from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
+from trajstore.trajectory_table import AddReport, insert_all, read_chunk, read_hashes, rewrite
 from trajstore.vectors import (
     VectorCheck,
     check_vectors,
@@ -40,42 +41,12 @@ from trajstore.vectors import (
 )
 
 CHUNK = 200
-MARK = """
-SELECT (SELECT coalesce(max(seq), 0) FROM trajectories),
-    (SELECT value FROM settings WHERE name = 'removals'), (SELECT value FROM settings WHERE name = 'revisions')
-"""
 SCAN_CHUNK = 1000
 PUT_ARTIFACT = (
     "INSERT INTO artifacts VALUES (?, ?, ?, ?) ON CONFLICT (name) "
     "DO UPDATE SET key = excluded.key, content = excluded.content, checksum = excluded.checksum"
 )
 Cells = TypeVar("Cells", StepCells, TrajectoryCells)
-
-
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """Ids in the order given (for a duplicate the id already there), what was added, and how many steps with it."""
-
-    ids: tuple[str, ...]
-    added: int
-    duplicates: int
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where a store stands: the highest number of a trajectory, and how often any were removed or judged anew."""
-
-    last: int
-    removals: int
-    revisions: int
-
-    def only_adds_to(self, earlier: "Mark") -> bool:
-        """Whether all that came since an earlier mark are trajectories with higher numbers."""
-        return (self.removals, self.revisions) == (earlier.removals, earlier.revisions) and self.last >= earlier.last
-
-    def __str__(self) -> str:
-        return f"{self.last}-{self.removals}-{self.revisions}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +82,6 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
-BEGINNING = Mark(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +132,7 @@ class TrajectoryStore:
     def mark(self) -> Mark:
         """Where the store stands now."""
         with self._database.reading() as connection:
-            last, removals, revisions = connection.execute(MARK).fetchone()
-        return Mark(last, _count("removals", removals), _count("revisions", revisions))
+            return read_mark(connection)
 
     @property
     def generation(self) -> str:
@@ -187,7 +156,7 @@ class TrajectoryStore:
         """Store several in one transaction: all of them, or after an error none."""
         now = self._clock()
         rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in trajectories]
-        return self._database.group.run(lambda connection: _insert_all(connection, rows))
+        return self._database.group.run(lambda connection: insert_all(connection, rows))
 
     def get(self, trajectory_id: str) -> Trajectory:
         """The trajectory with this id (`UnknownTrajectory` otherwise)."""
@@ -409,26 +378,9 @@ class TrajectoryStore:
             return found.unit | found.zero | found.broken
 
 
-def _insert_all(connection: Connection, rows: Sequence[TrajectoryRow]) -> AddReport:
-    ids, added, steps = [], 0, 0
-    for row in rows:
-        known = known_id(connection, row)
-        ids.append(known or row.id)
-        if known is None:
-            insert(connection, row)
-            added, steps = added + 1, steps + len(row.steps)
-    return AddReport(tuple(ids), added, len(rows) - added, steps)
-
-
 def index_folder(path: str) -> Path:
     """Where the index files of the file at `path` lie."""
     return Path(f"{path}.index")
-
-
-def _count(name: str, value: object) -> int:
-    if not str(value).isdecimal():
-        raise DamagedStore(f"the count of {name} is damaged ({value!r:.80}); restore a backup")
-    return int(str(value))
 
 
 def _named(identity: EmbedderIdentity) -> str:

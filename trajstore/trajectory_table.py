@@ -1,6 +1,7 @@
 """The tables of trajectories and steps: one trajectory in, a chunk of them out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,16 @@ INSERT_TRAJECTORY = (
     f"INSERT INTO trajectories ({TRAJECTORY_COLUMNS}) VALUES ({', '.join('?' * len(TRAJECTORY_NAMES))}) RETURNING seq"  # noqa: S608 - columns are constants
 )
 INSERT_STEP = f"INSERT INTO steps (trajectory_seq, {STEP_COLUMNS}) VALUES ({', '.join('?' * (len(STEP_NAMES) + 1))})"  # noqa: S608 - as above
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """Ids in the order given (for a duplicate the id already there), what was added, and how many steps with it."""
+
+    ids: tuple[str, ...]
+    added: int
+    duplicates: int
+    steps: int
 
 
 def known_id(connection: Connection, row: TrajectoryRow) -> str | None:
@@ -31,6 +42,18 @@ def insert(connection: Connection, row: TrajectoryRow) -> None:
         )
     (seq,) = connection.execute(INSERT_TRAJECTORY, row.values).fetchone()
     connection.executemany(INSERT_STEP, [(seq, *step) for step in row.steps])
+
+
+def insert_all(connection: Connection, rows: Sequence[TrajectoryRow]) -> AddReport:
+    """Write those that are not there yet."""
+    ids, added, steps = [], 0, 0
+    for row in rows:
+        known = known_id(connection, row)
+        ids.append(known or row.id)
+        if known is None:
+            insert(connection, row)
+            added, steps = added + 1, steps + len(row.steps)
+    return AddReport(tuple(ids), added, len(rows) - added, steps)
 
 
 def rewrite(connection: Connection, row: TrajectoryRow) -> None:

@@ -66,7 +66,7 @@ WORKS: dict[str, tuple[Work, set[str], int]] = {
     "add": (add, {"transaction begun", "group written", "before commit", "after commit"}, 4),
     "add and checkpoint": (add_enough_for_a_checkpoint, {"before checkpoint", "after checkpoint"}, 6),
     "keep a graph": (keep_new_graph, {"index written", "copy synced", "copy renamed", "index recorded"}, 12),
-    "forget": (forget, {"index files erased", "before commit"}, 4),
+    "forget": (forget, {"index files erased", "pages written anew", "before commit"}, 5),
     "repair": (mend, set(), 0),
     "back up": (back_up, {"copy written", "copy synced", "copy renamed", "copy published"}, 4),
     "restore": (restore_over, {"copy written", "before restore", "after restore"}, 3),

@@ -1,24 +1,30 @@
 """Laws of the store, over any trajectories and any order of use."""
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from trajectory_samples import TEXTS, TRAJECTORIES, content, make_step, make_trajectory
 
 from trajstore.codec import content_hash
+from trajstore.doctor import damaged_rows, examine
 from trajstore.embedding import HashedEmbedder, text_hash
 from trajstore.experience import embedded_texts
+from trajstore.logbook import EpisodeRow
+from trajstore.recollection import recollect
 from trajstore.schema import Task, Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.searching import search
+from trajstore.store import TrajectoryFilter, TrajectoryStore, index_folder
 from trajstore.vector_cache import VectorCache
 
 SECRET = "s3cr3t-w0rds"
+EMBEDDER = HashedEmbedder(16)
 LAW = settings(deadline=None, max_examples=100)
 NAMES = st.sampled_from("ab")
 SMALL_TRAJECTORIES = st.builds(
@@ -95,6 +101,7 @@ def test_a_filter_never_reads_its_value_as_sql(source: str, asked: str):
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 900)), max_size=6), max_size=8))
+@example([[(False, 551)], [(False, 43), (True, 128), (False, 10), (True, 71), (True, 336), (False, 453)]])
 def test_what_is_forgotten_is_in_no_byte_of_any_file(batches: list[list[tuple[bool, int]]]):
     with tempfile.TemporaryDirectory() as folder, TrajectoryStore(Path(folder) / "agent.db") as store:
         for at, batch in enumerate(batches):
@@ -119,15 +126,22 @@ def secretive(name: str, is_secret: bool, length: int) -> Trajectory:  # noqa: F
 
 
 class StoreAgainstDictionary(RuleBasedStateMachine):
-    """The store does what a dictionary would, whatever is done to it and however often it is opened again."""
+    """The store does what a dictionary would, whatever is done to it and however often it is opened again.
+
+    Another back end overrides `open_store`, which must give the same store whenever it is called with a folder.
+    """
 
     ids = Bundle("ids")
+    left = Bundle("left")
+
+    def open_store(self, folder: Path) -> TrajectoryStore:
+        return TrajectoryStore(folder / "agent.db")
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "agent.db"
-        self._store = TrajectoryStore(self._path)
+        self._store = self.open_store(Path(self._folder.name))
+        self._episodes = 0
         self._model: dict[str, Trajectory] = {}
         self._generations = [self._store.generation]
 
@@ -156,10 +170,58 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         gone = {key for key, one in self._model.items() if one.task.namespace == namespace}
         self._forget(gone, namespace=namespace)
 
+    @rule(target=left, text=st.sampled_from("xyz"), namespace=NAMES)
+    def leave_an_episode(self, text: str, namespace: str) -> object:
+        """Store a trajectory that nobody judged yet, and the censored end of its episode."""
+        self._episodes += 1
+        one = make_trajectory(task=Task(f"{text} {self._episodes}", namespace=namespace), success=None, reward=None)
+        trajectory_id = self._store.add(one)
+        self._model[trajectory_id] = one
+        self._note(changed=True)
+        row = EpisodeRow(f"e{self._episodes}", namespace, trajectory_id, None, None, "{}", "censored", 1.0)
+        assert self._store.logbook.end_episode(row) == "applied"
+        return row
+
+    @rule(row=consumes(left), success=st.booleans())
+    def judge(self, row: EpisodeRow, success: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+        stored = self._model.get(row.trajectory_id)
+        judged = replace(row, success=success, reward=float(success), stop_reason="finished late")
+        assert self._store.judge(judged, {"turns": 2.0}) == ("applied" if stored else "unknown")
+        if stored is not None:
+            self._model[row.trajectory_id] = replace(
+                stored, success=success, reward=float(success), kpis={"turns": 2.0}, stop_reason="finished late"
+            )
+            assert self._store.judge(judged, {}) == "duplicate"
+        self._note(changed=stored is not None)
+
+    @rule(namespace=NAMES, source=NAMES, success=st.none() | st.booleans())
+    def filter_and_search(self, namespace: str, source: str, success: bool | None) -> None:  # noqa: FBT001 - as above
+        where = TrajectoryFilter(namespace=namespace, source=source, success=success)
+        expected = [
+            key
+            for key, one in self._model.items()
+            if (one.task.namespace, one.source) == (namespace, source) and success in (None, one.success)
+        ]
+        assert [one.trajectory_id for one in self._store.trajectories(where)] == expected
+        loaded = recollect(self._store, EMBEDDER, namespace)
+        mine = {key: one for key, one in self._model.items() if one.task.namespace == namespace}
+        for text in {one.task.text for one in mine.values()}:
+            found = {hit.trajectory for hit in search(loaded, text, k=40)}
+            assert {key for key, one in mine.items() if one.task.text == text} <= found <= mine.keys()
+
+    @rule()
+    def throw_the_index_away(self) -> None:
+        shutil.rmtree(index_folder(self._store.path), ignore_errors=True)
+
     @rule()
     def open_again(self) -> None:
         self._store.close()
-        self._store = TrajectoryStore(self._path)
+        self._store = self.open_store(Path(self._folder.name))
+
+    @rule()
+    def ask_the_doctor(self) -> None:
+        assert damaged_rows(self._store) == ()
+        assert [finding for finding in examine(self._store) if finding.severity == "error"] == []
 
     @invariant()
     def the_same_trajectories_are_there_in_the_same_order(self) -> None:
@@ -194,7 +256,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self._generations.append(generation)
 
 
-StoreAgainstDictionary.TestCase.settings = settings(deadline=None, max_examples=25, stateful_step_count=15)
+StoreAgainstDictionary.TestCase.settings = settings(deadline=None, max_examples=8, stateful_step_count=12)
 TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
 
 

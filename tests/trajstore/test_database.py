@@ -56,7 +56,14 @@ def test_a_new_file_has_the_schema_and_is_marked_as_ours(store_path: Path):
 
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("synchronous", 2), ("foreign_keys", 1), ("trusted_schema", 0), ("secure_delete", 1), ("journal_mode", "wal")],
+    [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("trusted_schema", 0),
+        ("secure_delete", 1),
+        ("journal_mode", "wal"),
+        ("wal_autocheckpoint", 0),
+    ],
 )
 def test_a_connection_is_set_to_lose_nothing(store_path: Path, pragma: str, value: object):
     with Database(store_path).reading() as connection:

@@ -1,6 +1,8 @@
 """The index file is a cache: whatever becomes of it, what is found is what comparing with every row finds."""
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from trajectory_samples import make_step, make_trajectory
 
+from trajstore import recollection as recollection_module
 from trajstore import retriever as retriever_module
 from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
 from trajstore.index_cache import LAYOUT, IndexCache, index_status, rows_key, unrecorded_files, unusable_files
 from trajstore.recollection import Recollection, recollect
-from trajstore.retriever import Retriever
+from trajstore.retriever import Offer, Retriever
 from trajstore.schema import Task, Trajectory
 from trajstore.store import TrajectoryStore, index_folder
 
@@ -206,3 +209,51 @@ def test_an_index_of_a_store_without_a_folder_makes_no_file(store: TrajectorySto
 def test_other_rows_another_order_and_another_embedder_have_other_keys():
     keys = {rows_key(*about) for about in [(["a", "b"], "e"), (["b", "a"], "e"), (["a"], "e"), (["a", "b"], "f")]}
     assert len(keys) == 4
+
+
+def test_an_exact_index_answers_while_the_graph_is_built_in_the_background(
+    filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recollection_module, "GRAPH_FROM_ROWS", 2)
+    assert index_status(filled)["fresh"] is False
+    loaded = recollect(filled, EMBEDDER, in_background=True)
+    states = loaded.retriever.states
+    for _ in range(2000):
+        best = np.sort(states @ states[5])[::-1][:5]
+        index = loaded.retriever.index
+        np.testing.assert_allclose(index.search(states[5], 5).similarities, best, atol=2e-3)
+        if index.kind == "hnsw":
+            break
+        time.sleep(0.005)
+    assert loaded.retriever.index.kind == "hnsw"
+    assert index_status(filled) == {"kind": "hnsw", "vectors": 128, "fresh": True}
+    assert recollect(filled, EMBEDDER).retriever.index.kind == "hnsw"
+
+
+def test_an_index_that_is_offered_after_the_rows_were_indexed_anew_is_not_taken(filled: TrajectoryStore):
+    experience, offers = recollect(filled, EMBEDDER).experience, []
+
+    def make(states: NDArray[np.float32], offer: Offer) -> VectorIndex:
+        offers.append(offer)
+        return VectorIndex.build(states)
+
+    retriever = Retriever(experience, make_index=make)
+    retriever.rebuild()
+    graph = VectorIndex.build(retriever.states, graph_from_rows=2)
+    offers[0](graph)
+    assert retriever.index is not graph
+    offers[1](graph)
+    assert retriever.index is graph
+
+
+def test_a_store_that_was_closed_meanwhile_only_loses_the_file(
+    filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recollection_module, "GRAPH_FROM_ROWS", 2)
+    loaded = recollect(filled, EMBEDDER, in_background=True)
+    filled.close()
+    while any(thread.name == "trajstore index" for thread in threading.enumerate()):
+        time.sleep(0.005)
+    assert loaded.retriever.index.kind == "hnsw"
+    with TrajectoryStore(filled.path) as again:
+        assert_finds_what_brute_force_finds(again)

@@ -9,7 +9,8 @@ from trajstore.ingest.detect import AUTO
 from trajstore.ingest.reading import Progress
 from trajstore.ingest.records import Rejection
 from trajstore.ingest.trajectories import ReadTrajectory, read_records
-from trajstore.store import AddReport, TrajectoryStore
+from trajstore.store import TrajectoryStore
+from trajstore.trajectory_table import AddReport
 
 BATCH_TRAJECTORIES = 200
 BATCH_CHARACTERS = 32 << 20
