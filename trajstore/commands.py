@@ -1,4 +1,4 @@
-"""The commands of the store: ingest, stats, search, forget, doctor, backup and restore."""
+"""The commands of the store: ingest, stats, search, forget, doctor, backup and recover."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -192,7 +192,7 @@ def backup(
 
 
 @app.command()
-def restore(
+def recover(
     backup_file: Annotated[Path, typer.Argument(metavar="BACKUP", help="What trajstore backup wrote.")],
     *,
     db: DatabaseOption,

@@ -230,8 +230,8 @@ def test_the_commands_back_up_and_restore(tmp_path: Path, store_path: Path, copy
     }
     assert trajstore("backup", copy, "--db", store_path).exit_code == 2
     assert trajstore("forget", "--source", "", "--db", store_path).exit_code == 0
-    assert trajstore("restore", copy, "--db", store_path).exit_code == 2
-    assert trajstore("restore", copy, "--db", store_path, "--force").exit_code == 0
+    assert trajstore("recover", copy, "--db", store_path).exit_code == 2
+    assert trajstore("recover", copy, "--db", store_path, "--force").exit_code == 0
     assert texts(store_path) == ["a", "b"]
 
 
