@@ -1,9 +1,11 @@
 """Search in a store on a server: it finds the trajectories near a situation, and only those are read and ranked."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trajstore.embedding import Embedder
+from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
 from trajstore.recollection import Recollection
 from trajstore.render import PastStep, render_goal, render_state
@@ -40,8 +42,10 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
     after = 0
     while chunk := index.blind(after, READ_CHUNK):
         _embed(vectors, chunk)
+        index.link(chunk)
         after, _ = chunk[-1]
-    index.build_graph(embedder.identity.dimension)
+    with contextlib.suppress(StoreUnavailable):  # without a graph a search only takes longer
+        index.build_graph(embedder.identity.dimension)
     store.put_artifact(MARK, embedder.identity.fingerprint, b"")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from postgres_server import PostgresServer, running_server, why_not
 from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, make_trajectory
 
-from trajstore.errors import DamagedStore, InvalidRecord, NewerStore, StoreUnavailable, UsageError
+from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
 from trajstore.identity import EmbedderIdentity
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
 from trajstore.opening import is_database_there, open_database, public_path
@@ -374,6 +375,12 @@ def test_a_user_that_may_not_create_is_told_so(postgres_address: str, plain):
     plain.execute("DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN")
     with pytest.raises(StoreUnavailable, match="let the user create in the database"):
         TrajectoryStore(postgres_address.replace("postgres@/", "guest@/"))
+
+
+def test_without_the_driver_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=re.escape("pip install 'trajstore[postgres]'")):
+        TrajectoryStore("postgresql://me@127.0.0.1:1/db")
 
 
 def test_a_store_that_nobody_made_is_not_made_by_a_question(postgres_address: str):
