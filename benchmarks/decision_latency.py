@@ -72,7 +72,7 @@ def measure(db: str, options: argparse.Namespace) -> Latencies:
         times["decision"].append(milliseconds(lambda: engine.decide(situation, goals)))  # noqa: B023 - run at once
         arms.append(engine.consider(situation, goals).arms)
         state = knowledge.experience.embed(situation.state_text)
-        times["bare search"].append(milliseconds(lambda: knowledge.retriever.index.search(state, 320)))  # noqa: B023 - run at once
+        times["bare search"].append(milliseconds(lambda: knowledge.retriever.index.search(state, 160)))  # noqa: B023 - run at once
     for known in arms:  # apart from the rest, which turns the processor's caches over
         times["selector arithmetic"].append(milliseconds(lambda: choose(known, rng, sharpening=3.0, exploration=0.02)))  # noqa: B023 - run at once
     return Latencies(db, len(knowledge.experience), len(offered), times)

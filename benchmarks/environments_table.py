@@ -295,9 +295,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.set_defaults(**QUICK)
     options = parser.parse_args(arguments)
     preset = PRESETS[options.environment].collecting
-    options.games = options.games or tuple(
-        GAMES if options.environment == "textworld" else PRESETS["scienceworld"].games
-    )
+    games = tuple(GAMES) if options.environment == "textworld" else PRESETS["scienceworld"].games
+    options.games = options.games or games
     options.collected = options.collected or (preset.gold, preset.detours, preset.random)
     options.collect_steps = options.collect_steps or options.max_steps * 3 // 2
     options.json = options.json or CACHE / f"{options.environment}.jsonl"

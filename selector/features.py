@@ -6,6 +6,7 @@ The linear layer has one weight for each of them and each tool; how candidates s
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,9 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
     return Sparse(np.concatenate([part.places for part in parts]), np.concatenate([part.values for part in parts]))
 
 
+@lru_cache(maxsize=1 << 11)
 def _field(name: str, text: str, most: int, scale: float) -> Sparse:
-    """The first `most` words of one field, counts damped, the whole scaled to length `scale`."""
+    """The first `most` words of one field, counts damped, the whole scaled to length `scale`; remembered."""
     counts = Counter(words_of(text)[:most])
     values = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
     length = np.sqrt(values @ values) or 1.0

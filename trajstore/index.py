@@ -89,6 +89,19 @@ class VectorIndex:
         return bytes(load_faiss().serialize_index(self._index).tobytes())
 
 
+def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64]) -> Vectors:
+    """Inner products of `query` (D,) with some rows of `matrix` (N, D), without copying them; shape (rows,).
+
+    Both must be float32 and contiguous.
+    """
+    found = np.zeros(len(rows), np.float32)
+    if len(rows):
+        faiss = load_faiss()
+        pointers = (faiss.swig_ptr(one) for one in (found, query, matrix, rows))
+        faiss.fvec_inner_products_by_idx(*pointers, matrix.shape[1], 1, len(rows))
+    return found
+
+
 def content_digest(content: bytes) -> str:
     """The hash that an index file is known by (BLAKE2b, 32 hex digits)."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
