@@ -464,6 +464,29 @@ def test_what_is_read_from_one_database_is_the_same_in_another(postgres_address:
     server.close()
 
 
+def has_export() -> bool:
+    return "export" in trajstore("--help").stdout
+
+
+@pytest.mark.skipif(not has_export(), reason="there is no command export")
+@pytest.mark.parametrize("is_to_server", [True, False])
+def test_a_store_that_is_exported_and_ingested_is_the_same(
+    postgres_address: str, tmp_path: Path, *, is_to_server: bool
+):
+    there, here = str(tmp_path / "agent.db"), postgres_address
+    if not is_to_server:
+        there, here = here, there
+    with TrajectoryStore(there) as store:
+        ids = real_looking(store)
+        hashes = store.content_hashes()
+    log = tmp_path / "exported.jsonl"
+    assert trajstore("export", "--db", there, "--format", "native", log).exit_code == 0
+    assert trajstore("ingest", log, "--db", here, "--no-embed").exit_code == 0
+    with TrajectoryStore(here) as store:
+        assert store.content_hashes() == hashes
+        assert {name for namespace in store.stats().namespaces for name in store.ids(namespace)} == set(ids)
+
+
 def test_a_file_is_opened_without_the_driver_of_a_server(tmp_path: Path):
     code = "import sys, trajstore; trajstore.TrajectoryStore(sys.argv[1]).close(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code, tmp_path / "a.db"], capture_output=True, text=True, check=True)
