@@ -40,7 +40,8 @@ class PostgresDatabase:
     """A store on a PostgreSQL server; see `trajstore.connection.AnyDatabase`.
 
     `address` is postgresql://user@host:5432/database, with `?schema=NAME` for another schema than "trajstore".  A write
-    waits up to `busy_seconds` for those of other clients.
+    waits up to `busy_seconds` for those of other clients.  A pooler between must pool by session: the settings of a
+    connection are its own.
     """
 
     is_on_server = True
@@ -78,8 +79,13 @@ class PostgresDatabase:
 
     def erase_traces(self) -> None:
         """Free the space of deleted rows; the server's write-ahead log and its backups keep them for a while."""
-        with self.reading() as connection:
-            connection.execute(f"VACUUM (SKIP_LOCKED FALSE) {TABLES}")
+        try:
+            with self.reading() as connection:
+                connection.execute(f"VACUUM {TABLES}")
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{error}; the rows are erased, and the server frees their space when it next cleans up"
+            ) from error
 
     def findings(self) -> tuple[str, ...]:
         """Indexes that are not valid, pages that failed their checksum, broken references."""

@@ -37,6 +37,10 @@ from trajstore.vectors import (
 
 CHUNK = 200
 SCAN_CHUNK = 1000
+GENERATION = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM trajectories), "
+    "(SELECT value FROM settings WHERE name = 'removals'), (SELECT value FROM settings WHERE name = 'revisions')"
+)
 PUT_ARTIFACT = (
     "INSERT INTO artifacts VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET key = excluded.key, content = excluded.content"
@@ -137,14 +141,16 @@ class TrajectoryStore:
     def generation(self) -> str:
         """Changes whenever any process adds, removes or judges trajectories."""
         with self._database.reading() as connection:
-            (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM trajectories").fetchone()
-            return f"{last}-{_counted(connection, 'removals')}-{_counted(connection, 'revisions')}"
+            last, *counts = connection.execute(GENERATION).fetchone()
+        removals, revisions = map(_counted, ("removals", "revisions"), counts)
+        return f"{last}-{removals}-{revisions}"
 
     @property
     def removals(self) -> int:
         """How often any process removed trajectories: while it stays, whatever is new has a higher number."""
         with self._database.reading() as connection:
-            return _counted(connection, "removals")
+            row = connection.execute("SELECT value FROM settings WHERE name = 'removals'").fetchone()
+        return _counted("removals", row[0] if row else None)
 
     def add(self, trajectory: Trajectory) -> str:
         """Store one trajectory; returns its id, that of its equal where it is there already."""
@@ -362,11 +368,10 @@ def index_folder(path: str) -> Path:
     return Path(f"{path}.index")
 
 
-def _counted(connection: Connection, name: str) -> int:
-    row = connection.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()
-    if row is None or not str(row[0]).isdecimal():
-        raise DamagedStore(f"the count of {name} is damaged ({row}); restore a backup")
-    return int(row[0])
+def _counted(name: str, value: str | None) -> int:
+    if not str(value).isdecimal():
+        raise DamagedStore(f"the count of {name} is damaged ({value!r}); restore a backup")
+    return int(str(value))
 
 
 def _named(identity: EmbedderIdentity) -> str:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from postgres_server import PostgresServer, running_server, why_not
 from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, make_trajectory
 
+from trajstore.doctor import examine, repair
 from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
 from trajstore.identity import EmbedderIdentity
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
@@ -271,6 +272,57 @@ def test_a_newer_store_is_refused_by_its_version(postgres_address: str, plain):
     plain.execute(f"INSERT INTO {schema_of(postgres_address)}.schema_version VALUES ({SCHEMA_VERSION + 1})")
     with pytest.raises(NewerStore, match=f"schema version {SCHEMA_VERSION + 1}, and this trajstore knows up to"):
         TrajectoryStore(postgres_address)
+
+
+def test_an_older_store_is_brought_up_to_date_with_all_that_is_in_it(postgres_address: str, monkeypatch):
+    monkeypatch.setattr("trajstore.postgres_schema.SCHEMA_VERSION", 1)
+    with TrajectoryStore(postgres_address) as store:
+        trajectory_id = store.add(EVERYTHING_USED)
+    monkeypatch.undo()
+    with TrajectoryStore(postgres_address) as store:
+        assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
+        store.logbook.count("default", "kept since version 2")
+        assert store.generation == "1-0-0"
+
+
+def test_clients_that_create_a_store_at_the_same_moment_all_get_it(postgres_server: PostgresServer):
+    for _ in range(3):
+        address, start, opened = postgres_server.new_address(), threading.Barrier(5), []
+
+        def create(address=address, start=start, opened=opened) -> None:
+            start.wait()
+            opened.append(TrajectoryStore(address))
+
+        threads = [threading.Thread(target=create) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [store.stats().trajectories for store in opened] == [0] * 5
+        for store in opened:
+            store.close()
+
+
+def test_a_database_that_does_not_hold_every_text_is_refused(postgres_address: str, plain):
+    plain.execute("DROP DATABASE IF EXISTS old")
+    plain.execute("CREATE DATABASE old ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StoreUnavailable, match="keeps texts as LATIN1; make a database with encoding UTF8"):
+        TrajectoryStore(postgres_address.replace("/postgres?", "/old?"))
+
+
+def test_a_server_that_takes_no_writes_is_one_sentence(postgres_address: str):
+    TrajectoryStore(postgres_address).close()
+    with (
+        TrajectoryStore(f"{postgres_address}&options=-cdefault_transaction_read_only%3Don") as store,
+        pytest.raises(StoreUnavailable, match="give the address of the server that takes writes"),
+    ):
+        store.add(make_trajectory())
+
+
+def test_a_sound_store_has_no_findings(store: TrajectoryStore):
+    store.add_many(make_trajectory(f"task {number}") for number in range(5))
+    repair(store)
+    assert examine(store) == ()
 
 
 def test_tables_of_another_program_are_left_as_they_are(postgres_address: str, plain):
