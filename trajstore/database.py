@@ -73,6 +73,17 @@ class Database:
             yield self._open()
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend the connection for reads that all see the same moment; within a write, they see what it wrote."""
+        with self._lock, self._translated():
+            connection = self._open()
+            if connection.in_transaction:
+                yield connection
+                return
+            with _transaction(connection, "BEGIN"):
+                yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the connection within one BEGIN IMMEDIATE transaction: all of it is kept, or nothing."""
         with self._lock, self._translated(), _transaction(self._open()) as connection:
@@ -202,8 +213,8 @@ os.register_at_fork(after_in_child=_renew_all_after_fork)
 
 
 @contextlib.contextmanager
-def _transaction(connection: Connection) -> Iterator[Connection]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[Connection]:
+    connection.execute(begin)
     try:
         yield connection
         connection.execute("COMMIT")

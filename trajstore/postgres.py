@@ -22,6 +22,7 @@ from trajstore.postgres_connections import Idle, Pool, PostgresConnection, adapt
 from trajstore.postgres_errors import translated
 from trajstore.postgres_schema import lock_command, migrate, version_of
 
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 TABLES = "trajectories, steps, step_texts, vectors, decisions, episodes, calls, reports, prunings, artifacts"
 # Each asks for what a server can tell of damage, in one column.
@@ -72,9 +73,19 @@ class PostgresDatabase:
             yield connection
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection for reads that all see the same moment; within a write, they see what it wrote."""
+        with translated(self.path), self._lent() as connection:
+            if connection.is_in_transaction:
+                yield connection
+                return
+            with _transaction(connection, SNAPSHOT):
+                yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend a connection within a transaction that holds the store's lock: all of it is kept, or nothing."""
-        with translated(self.path), self._lent() as connection, self._transaction(connection):
+        with translated(self.path), self._lent() as connection, _transaction(connection, self._begin):
             yield connection
 
     def erase_traces(self) -> None:
@@ -132,17 +143,18 @@ class PostgresDatabase:
             finally:
                 self._own.connection = None
 
-    @contextlib.contextmanager
-    def _transaction(self, connection: PostgresConnection) -> Iterator[None]:
-        raw = connection.raw
-        try:
-            raw.execute(self._begin)
-            yield
-            raw.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(psycopg.Error):  # the first error tells more
-                raw.execute("ROLLBACK")
-            raise
+
+@contextlib.contextmanager
+def _transaction(connection: PostgresConnection, begin: bytes) -> Iterator[None]:
+    raw = connection.raw
+    try:
+        raw.execute(begin)
+        yield
+        raw.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):  # the first error tells more
+            raw.execute("ROLLBACK")
+        raise
 
 
 def parsed(address: str) -> tuple[dict[str, str], str]:

@@ -44,6 +44,11 @@ class PostgresConnection:
         """Carry out one statement with its values."""
         return self.raw.execute(statement(text), parameters, binary=True)
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction was begun and has not ended."""
+        return self.raw.info.transaction_status != pq.TransactionStatus.IDLE
+
     def executemany(self, text: str, parameters: Any, /) -> Cursor:  # Any: rows of cells
         """Carry out one statement for each row of values."""
         cursor = self.raw.cursor(binary=True)

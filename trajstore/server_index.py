@@ -102,12 +102,12 @@ class ServerIndex:
 
     def unlinked(self, limit: int) -> list[tuple[int, Trajectory]]:
         """Trajectories whose texts are not known yet, with their numbers."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             return read_chunk(connection, _linked(connection), limit, EVERYTHING, [])
 
     def blind(self, after: int, limit: int) -> list[tuple[int, Trajectory]]:
         """Trajectories after a number with a text that has lost its vector."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             return read_chunk(connection, after, limit, BLIND, [])
 
     def link(self, chunk: Sequence[tuple[int, Trajectory]]) -> None:
@@ -153,7 +153,7 @@ class ServerIndex:
         packed = Packed(np.asarray(vector).astype("<f2").tobytes())
         texts = TEXTS_PER_TRAJECTORY * k
         values = {"namespace": namespace, "query": packed, "texts": texts, "trajectories": k}
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             is_small = _is_small(connection, namespace, self._graph_from_texts)
             rows = _found(connection, EXACTLY if is_small else BY_GRAPH, key, len(vector), values)
             if not is_small and len(rows) < k:  # the graph gave up before it had enough of the namespace
