@@ -81,6 +81,7 @@ class Pool:
         self._free = threading.BoundedSemaphore(size)
         self._idle: list[Idle] = []
         self._size = size
+        self._is_closed = False
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[PostgresConnection]:
@@ -100,7 +101,8 @@ class Pool:
             self._free.release()
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections: those that are lent when they come back."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().connection.raw.close()
 
@@ -119,7 +121,7 @@ class Pool:
             idle.connection.raw.close()
 
     def _put_back(self, connection: PostgresConnection) -> None:
-        if connection.raw.info.transaction_status == pq.TransactionStatus.IDLE:
+        if not self._is_closed and not connection.is_in_transaction:
             self._idle.append(Idle(connection, self._monotonic()))
         else:
             connection.raw.close()

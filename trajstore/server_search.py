@@ -35,6 +35,7 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
     index = store.server_index
     if index.is_complete(embedder.identity.fingerprint):
         return
+    removals = store.removals
     vectors = VectorCache(store, embedder, None if on_progress is None else lambda *at: on_progress("embedding", *at))
     while chunk := index.unlinked(READ_CHUNK):
         _embed(vectors, chunk)
@@ -46,7 +47,8 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
         after, _ = chunk[-1]
     with contextlib.suppress(StoreUnavailable):  # without a graph a search only takes longer
         index.build_graph(embedder.identity.dimension)
-    store.put_artifact(MARK, embedder.identity.fingerprint, b"")
+    if store.removals == removals:  # otherwise a text may have lost its vector meanwhile
+        store.put_artifact(MARK, embedder.identity.fingerprint, b"")
 
 
 def recollect_near(

@@ -1,6 +1,6 @@
 """The table of vectors: by text hash, 16 bits an entry, beside the identity of the embedder that made them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from trajstore.connection import Connection, Packed
 from trajstore.errors import DamagedStore, InvalidRecord, UsageError
 from trajstore.identity import EmbedderIdentity
 
-SCAN_FROM = 900  # above this many, one pass over the table is faster than that many look-ups
+LOOK_UPS = 900  # in one question
+SCAN_FROM = 10_000  # above this many, one pass over the table is faster than that many look-ups
 CHECK_CHUNK = 1000
 PUT_VECTOR = (
     "INSERT INTO vectors (embedder_id, text_hash, vector) SELECT id, ?, ? FROM embedders WHERE TRUE "
@@ -52,12 +53,17 @@ def read_vectors(connection: Connection, text_hashes: Sequence[bytes]) -> dict[b
     size = 2 * identity.dimension if identity else 0
     wanted = set(text_hashes)
     if len(wanted) > SCAN_FROM:
-        rows = connection.execute("SELECT text_hash, vector FROM vectors")
+        rows: Iterable[tuple[bytes, bytes]] = connection.execute("SELECT text_hash, vector FROM vectors")
     else:
-        marks = ", ".join("?" * len(wanted)) or "NULL"
-        sql = f"SELECT text_hash, vector FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
-        rows = connection.execute(sql, list(wanted))
+        rows = _looked_up(connection, list(wanted))
     return {key: np.frombuffer(vector, "<f2") for key, vector in rows if key in wanted and _has_size(vector, size)}
+
+
+def _looked_up(connection: Connection, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for start in range(0, len(keys), LOOK_UPS):
+        chunk = keys[start : start + LOOK_UPS]
+        marks = ", ".join("?" * len(chunk))
+        yield from connection.execute(f"SELECT text_hash, vector FROM vectors WHERE text_hash IN ({marks})", chunk)  # noqa: S608 - only marks
 
 
 def write_vectors(connection: Connection, vectors: Mapping[bytes, NDArray[np.floating]]) -> None:

@@ -422,3 +422,17 @@ def test_what_is_read_is_whole_while_others_erase(store_address: str):
             assert {len(one.steps) for one in found} == {2}
             assert [one.trajectory_id for one in found][: len(lasting)] == lasting
         eraser.join()
+
+
+@pytest.mark.parametrize("scan_from", [0, 5, 10_000])
+def test_vectors_are_found_however_many_are_asked_for(store: TrajectoryStore, monkeypatch, scan_from: int):
+    monkeypatch.setattr("trajstore.vectors.SCAN_FROM", scan_from)
+    monkeypatch.setattr("trajstore.vectors.LOOK_UPS", 7)
+    made = {bytes([number]): np.full(3, number / 64) for number in range(40)}
+    store.set_embedder(SMALL)
+    store.put_vectors(made)
+    for count in (0, 1, 7, 8, 30):
+        found = store.vectors([*list(made)[:count], b"nobody's"])
+        assert {key: vector.tolist() for key, vector in found.items()} == {
+            key: vector.tolist() for key, vector in list(made.items())[:count]
+        }
