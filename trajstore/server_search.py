@@ -9,13 +9,13 @@ from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
 from trajstore.recollection import Recollection
 from trajstore.render import PastStep, render_goal, render_state
-from trajstore.retriever import Retriever
+from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
 from trajstore.server_index import KEYS, MARK
 from trajstore.store import TrajectoryFilter, TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
-POOL = 320
+POOL = RetrieverConfig().pool
 READ_CHUNK = 200
 OnProgress = Callable[[str, int, int], None]
 
