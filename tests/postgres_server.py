@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ UNPRIVILEGED = "nobody"
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
 # The tests end processes, never the machine: what a fsync would guard cannot be lost.
+DURABLE = "-c max_connections=60 -c listen_addresses="
 QUICK = "-c fsync=off -c shared_buffers=32MB -c max_connections=60 -c listen_addresses="
 
 
@@ -49,9 +51,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server(options: str = QUICK) -> Iterator[PostgresServer]:
-    """Make a server, and remove it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=roomy_memory()))  # a socket's path is at most 107 bytes long
+def running_server(options: str = QUICK, parent: str | None = None) -> Iterator[PostgresServer]:
+    """Make a server in a new folder of `parent`, and remove it afterwards."""
+    folder = Path(
+        tempfile.mkdtemp(prefix="postgres-", dir=parent or roomy_memory())
+    )  # a socket's path is at most 107 bytes long
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, UNPRIVILEGED)
@@ -84,7 +88,9 @@ def why_not() -> str:
 
 def run(program: str, folder: Path, *arguments: str) -> None:
     """Run one of the server's programs on a folder."""
-    as_user: dict[str, Any] = {"user": UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
+    as_user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        as_user = {"user": UNPRIVILEGED, "group": pwd.getpwnam(UNPRIVILEGED).pw_gid, "extra_groups": []}
     command = [str(programs() / program), "-D", str(folder / "data"), *arguments]
     # A pipe would stay open as long as the server that pg_ctl leaves behind.
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -88,6 +88,10 @@ class AnyDatabase(Protocol):
         """Lend a connection for reads."""
         ...
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """Lend a connection for several reads that all see the same moment; within a write, that of the write."""
+        ...
+
     def writing(self) -> AbstractContextManager[Connection]:
         """Lend a connection within a transaction, one writer at a time: all of it is kept, or nothing."""
         ...

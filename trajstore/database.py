@@ -81,6 +81,17 @@ class Database:
             yield self._open()
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend the connection for reads that all see the same moment; within a write, they see what it wrote."""
+        with self._lock, self._translated():
+            connection = self._open()
+            if connection.in_transaction:
+                yield connection
+                return
+            with _transaction(connection, "BEGIN"):
+                yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the connection within one BEGIN IMMEDIATE transaction: all of it is kept, or nothing."""
         with self._lock, self._translated():
@@ -261,8 +272,8 @@ os.register_at_fork(
 
 
 @contextlib.contextmanager
-def _transaction(connection: Connection) -> Iterator[Connection]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[Connection]:
+    connection.execute(begin)
     try:
         faultpoint("transaction begun")
         yield connection

@@ -23,12 +23,14 @@ from trajstore.postgres_connections import Idle, Pool, PostgresConnection, adapt
 from trajstore.postgres_errors import translated
 from trajstore.postgres_schema import lock_command, migrate, version_of
 
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 TABLES = "trajectories, steps, step_texts, vectors, decisions, episodes, calls, reports, prunings, artifacts"
 # Each asks for what a server can tell of damage, in one column.
 CHECKS = (
     "SELECT 'index ' || c.relname || ' is not valid' FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema AND NOT i.indisvalid",
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema AND NOT i.indisvalid "
+    "AND NOT starts_with(c.relname, 'vectors_near_')",  # a graph may be in the making
     "SELECT checksum_failures || ' pages failed their checksum' FROM pg_stat_database "
     "WHERE datname = current_database() AND checksum_failures > 0",
     "SELECT 'broken reference in steps' FROM steps s WHERE NOT EXISTS "
@@ -40,7 +42,8 @@ class PostgresDatabase:
     """A store on a PostgreSQL server; see `trajstore.connection.AnyDatabase`.
 
     `address` is postgresql://user@host:5432/database, with `?schema=NAME` for another schema than "trajstore".  A write
-    waits up to `busy_seconds` for those of other clients.
+    waits up to `busy_seconds` for those of other clients.  A pooler between must pool by session: the settings of a
+    connection are its own.
     """
 
     is_on_server = True
@@ -72,15 +75,30 @@ class PostgresDatabase:
             yield connection
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection for reads that all see the same moment; within a write, they see what it wrote."""
+        with translated(self.path), self._lent() as connection:
+            if connection.is_in_transaction:
+                yield connection
+                return
+            with _transaction(connection, SNAPSHOT):
+                yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend a connection within a transaction that holds the store's lock: all of it is kept, or nothing."""
-        with translated(self.path), self._lent() as connection, self._transaction(connection):
+        with translated(self.path), self._lent() as connection, _transaction(connection, self._begin):
             yield connection
 
     def erase_traces(self) -> None:
         """Free the space of deleted rows; the server's write-ahead log and its backups keep them for a while."""
-        with self.reading() as connection:
-            connection.execute(f"VACUUM (SKIP_LOCKED FALSE) {TABLES}")
+        try:
+            with self.reading() as connection:
+                connection.execute(f"VACUUM {TABLES}")
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{error}; the rows are erased, and the server frees their space when it next cleans up"
+            ) from error
 
     def findings(self) -> tuple[str, ...]:
         """Indexes that are not valid, pages that failed their checksum, broken references."""
@@ -128,17 +146,18 @@ class PostgresDatabase:
             finally:
                 self._own.connection = None
 
-    @contextlib.contextmanager
-    def _transaction(self, connection: PostgresConnection) -> Iterator[None]:
-        raw = connection.raw
-        try:
-            raw.execute(self._begin)
-            yield
-            raw.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(psycopg.Error):  # the first error tells more
-                raw.execute("ROLLBACK")
-            raise
+
+@contextlib.contextmanager
+def _transaction(connection: PostgresConnection, begin: bytes) -> Iterator[None]:
+    raw = connection.raw
+    try:
+        raw.execute(begin)
+        yield
+        raw.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):  # the first error tells more
+            raw.execute("ROLLBACK")
+        raise
 
 
 def parsed(address: str) -> tuple[dict[str, str], str]:

@@ -27,7 +27,7 @@ CONNECT_SECONDS = "10"
 IDLE_TRANSACTION_SECONDS = 60
 ASK_AFTER_SECONDS = 1.0
 POOL_SIZE = 8
-SEARCH_BREADTH = 128
+SEARCH_BREADTH = 400
 SCANNED_TUPLES = 200_000
 SMALL_WHOLE_NUMBER = 21  # the type that PostgreSQL fits to any column of whole numbers
 TEXT_TYPES = ("text", "varchar", "name")
@@ -43,6 +43,11 @@ class PostgresConnection:
     def execute(self, text: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> Cursor:  # Any: cells
         """Carry out one statement with its values."""
         return self.raw.execute(statement(text), parameters, binary=True)
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction was begun and has not ended."""
+        return self.raw.info.transaction_status != pq.TransactionStatus.IDLE
 
     def executemany(self, text: str, parameters: Any, /) -> Cursor:  # Any: rows of cells
         """Carry out one statement for each row of values."""
@@ -76,6 +81,7 @@ class Pool:
         self._free = threading.BoundedSemaphore(size)
         self._idle: list[Idle] = []
         self._size = size
+        self._is_closed = False
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[PostgresConnection]:
@@ -95,7 +101,8 @@ class Pool:
             self._free.release()
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections: those that are lent when they come back."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().connection.raw.close()
 
@@ -114,7 +121,7 @@ class Pool:
             idle.connection.raw.close()
 
     def _put_back(self, connection: PostgresConnection) -> None:
-        if connection.raw.info.transaction_status == pq.TransactionStatus.IDLE:
+        if not self._is_closed and not connection.is_in_transaction:
             self._idle.append(Idle(connection, self._monotonic()))
         else:
             connection.raw.close()

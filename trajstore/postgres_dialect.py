@@ -29,9 +29,9 @@ ADDITIONS = {
             namespace TEXT NOT NULL, state_hash BLOB NOT NULL, goal_hash BLOB NOT NULL, PRIMARY KEY (step_seq)
         )
         """,
-        "CREATE INDEX step_texts_state ON step_texts (state_hash)",
-        "CREATE INDEX step_texts_goal ON step_texts (goal_hash)",
-        "CREATE INDEX step_texts_namespace ON step_texts (namespace)",
+        "CREATE INDEX step_texts_state ON step_texts (namespace, state_hash)",
+        "CREATE INDEX step_texts_goal ON step_texts (namespace, goal_hash)",
+        "ALTER TABLE vectors ADD COLUMN is_searched INTEGER NOT NULL DEFAULT 0",
     ),
 }
 

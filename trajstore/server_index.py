@@ -24,7 +24,9 @@ KEYS: tuple[Key, Key] = ("state", "goal")
 
 LAYOUT = "1"  # raised whenever the same steps would be embedded as other texts than before
 GRAPH_FROM_TEXTS = 20_000
-TEXTS_PER_TRAJECTORY = 4  # the graph gives texts, and several near ones may be of one trajectory
+TEXTS_PER_TRAJECTORY = 2  # the graph gives texts, and several near ones may be of one trajectory
+LINKS, BUILD_BREADTH = 16, 64
+MEGABYTES = (64, 4096)  # the least and the most memory that is asked of the server
 GRAPH_DIMENSIONS = 4000  # more entries than these pgvector's graph does not take
 MARK = "server-index"
 EVERYTHING = "TRUE"
@@ -34,6 +36,8 @@ LINK = (
     "WHERE s.trajectory_seq = ? AND s.step_index = ? ON CONFLICT (step_seq) DO UPDATE "
     "SET namespace = excluded.namespace, state_hash = excluded.state_hash, goal_hash = excluded.goal_hash"
 )
+# Vectors of moments alone stay out of the graph.
+SEARCHED = "UPDATE vectors SET is_searched = 1 WHERE text_hash IN (?, ?) AND is_searched = 0"
 COUNT_LINKED = (
     "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
     "WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)"
@@ -59,13 +63,24 @@ WITH near AS MATERIALIZED (
     ) ORDER BY {vector} <#> :query LIMIT :texts
 )
 """
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(?)"
+BUILDERS = "1953655667, hashtext('graph of ' || current_schema())"
+GRAPH = (
+    "CREATE INDEX CONCURRENTLY vectors_near_{dimension} ON vectors "
+    "USING hnsw ((vector::halfvec({dimension})) halfvec_ip_ops) "
+    f"WITH (m = {LINKS}, ef_construction = {BUILD_BREADTH}) "
+    "WHERE vector_dims(vector) = {dimension} AND is_searched = 1"
+)
 NEAREST_STEPS = """
-SELECT id, step_index, similarity FROM (
-    SELECT DISTINCT ON (l.trajectory_seq) t.id, s.step_index, n.similarity, t.seq
-    FROM near n JOIN step_texts l ON l.{key}_hash = n.text_hash AND l.namespace = :namespace
-    JOIN steps s ON s.seq = l.step_seq JOIN trajectories t ON t.seq = l.trajectory_seq
+, best AS (
+    SELECT DISTINCT ON (l.trajectory_seq) l.trajectory_seq, l.step_seq, n.similarity
+    FROM near n JOIN step_texts l ON l.namespace = :namespace AND l.{key}_hash = n.text_hash
     ORDER BY l.trajectory_seq, n.similarity DESC, l.step_seq
-) best ORDER BY similarity DESC, seq LIMIT :trajectories
+),
+top AS (SELECT * FROM best ORDER BY similarity DESC, trajectory_seq LIMIT :trajectories)
+SELECT t.id, s.step_index, top.similarity
+FROM top JOIN steps s ON s.seq = top.step_seq JOIN trajectories t ON t.seq = top.trajectory_seq
+ORDER BY top.similarity DESC, top.trajectory_seq
 """
 
 
@@ -87,12 +102,12 @@ class ServerIndex:
 
     def unlinked(self, limit: int) -> list[tuple[int, Trajectory]]:
         """Trajectories whose texts are not known yet, with their numbers."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             return read_chunk(connection, _linked(connection), limit, EVERYTHING, [])
 
     def blind(self, after: int, limit: int) -> list[tuple[int, Trajectory]]:
         """Trajectories after a number with a text that has lost its vector."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             return read_chunk(connection, after, limit, BLIND, [])
 
     def link(self, chunk: Sequence[tuple[int, Trajectory]]) -> None:
@@ -100,6 +115,7 @@ class ServerIndex:
         rows = [row for seq, trajectory in chunk for row in _links(seq, trajectory)]
         with self._database.writing() as connection:
             connection.executemany(LINK, rows)
+            connection.executemany(SEARCHED, [row[:2] for row in rows])
             connection.execute(COUNT_LINKED, [_counter(), str(max(seq for seq, _ in chunk))])
 
     def is_complete(self, fingerprint: str) -> bool:
@@ -117,31 +133,55 @@ class ServerIndex:
     def kind(self, dimension: int) -> str:
         """Whether there is a graph over the vectors ("hnsw"), or all are compared ("flat")."""
         with self._database.reading() as connection:
-            found = connection.execute("SELECT to_regclass(?) IS NOT NULL", [f"vectors_near_{dimension}"]).fetchone()
-        return "hnsw" if found[0] else "flat"
+            found = connection.execute(IS_VALID, [f"vectors_near_{dimension}"]).fetchone()
+        return "hnsw" if found and found[0] else "flat"
 
     def build_graph(self, dimension: int) -> None:
-        """Build the graph where there are enough vectors and none yet; later vectors enter it as they are stored."""
-        with self._database.writing() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
-            if count >= self._graph_from_texts and dimension <= GRAPH_DIMENSIONS:
-                connection.execute(
-                    f"CREATE INDEX IF NOT EXISTS vectors_near_{dimension} ON vectors "
-                    f"USING hnsw ((vector::halfvec({dimension})) halfvec_ip_ops) WITH (m = 32, ef_construction = 80) "
-                    f"WHERE vector_dims(vector) = {dimension}"
-                )
+        """Build the graph where there are enough vectors and none yet; later vectors enter it as they are stored.
+
+        Others may write meanwhile.  Where another client builds it already, there is nothing to do.
+        """
+        with self._database.reading() as connection:
+            connection.execute("ANALYZE trajectories, steps, step_texts, vectors")
+            (count,) = connection.execute("SELECT count(*) FROM vectors WHERE is_searched = 1").fetchone()
+            is_wanted = self._graph_from_texts <= count and dimension <= GRAPH_DIMENSIONS
+            if is_wanted and self.kind(dimension) == "flat":
+                _build_graph(connection, count, dimension)
 
     def nearest(self, namespace: str, key: Key, vector: NDArray[np.floating], k: int) -> tuple[NearStep, ...]:
         """Of each of the `k` trajectories nearest to a unit vector, shape (D,), the nearest step; nearest first."""
         packed = Packed(np.asarray(vector).astype("<f2").tobytes())
         texts = TEXTS_PER_TRAJECTORY * k
         values = {"namespace": namespace, "query": packed, "texts": texts, "trajectories": k}
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             is_small = _is_small(connection, namespace, self._graph_from_texts)
             rows = _found(connection, EXACTLY if is_small else BY_GRAPH, key, len(vector), values)
             if not is_small and len(rows) < k:  # the graph gave up before it had enough of the namespace
                 rows = _found(connection, EXACTLY, key, len(vector), values)
         return tuple(NearStep(trajectory, step, float(similarity)) for trajectory, step, similarity in rows)
+
+
+def _build_graph(connection: Connection, count: int, dimension: int) -> None:
+    (is_ours,) = connection.execute(f"SELECT pg_try_advisory_lock({BUILDERS})").fetchone()
+    if not is_ours:
+        return
+    try:
+        connection.execute(f"DROP INDEX IF EXISTS vectors_near_{dimension}")  # what an interrupted build left
+        connection.execute(f"SET maintenance_work_mem = '{graph_megabytes(count, dimension)}MB'")
+        connection.execute(GRAPH.format(dimension=dimension))
+    finally:
+        connection.execute("RESET maintenance_work_mem")
+        connection.execute(f"SELECT pg_advisory_unlock({BUILDERS})")
+
+
+def graph_megabytes(count: int, dimension: int) -> int:
+    """Memory that a graph takes while it is built: with less it is built on disk, which takes many times as long.
+
+    >>> graph_megabytes(1000, 512), graph_megabytes(1_000_000, 512)
+    (64, 2281)
+    """
+    each = 2 * dimension + 48 * LINKS + 600  # entries, links in all layers, and what pgvector keeps beside them
+    return min(max(count * each // (1 << 20), MEGABYTES[0]), MEGABYTES[1])
 
 
 def _links(seq: int, trajectory: Trajectory) -> Iterable[tuple[bytes, bytes, int, int]]:
@@ -173,6 +213,6 @@ def _found(
     parts = {
         "key": key,
         "vector": f"v.vector::halfvec({dimension})",
-        "is_indexed": f"vector_dims(v.vector) = {dimension}",
+        "is_indexed": f"vector_dims(v.vector) = {dimension} AND v.is_searched = 1",
     }
     return connection.execute((query + NEAREST_STEPS).format(**parts), values).fetchall()

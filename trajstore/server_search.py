@@ -1,19 +1,21 @@
 """Search in a store on a server: it finds the trajectories near a situation, and only those are read and ranked."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trajstore.embedding import Embedder
+from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
 from trajstore.recollection import Recollection
 from trajstore.render import PastStep, render_goal, render_state
-from trajstore.retriever import Retriever
+from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
 from trajstore.server_index import KEYS, MARK
 from trajstore.store import TrajectoryFilter, TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
-POOL = 320
+POOL = RetrieverConfig().pool
 READ_CHUNK = 200
 OnProgress = Callable[[str, int, int], None]
 
@@ -33,6 +35,7 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
     index = store.server_index
     if index.is_complete(embedder.identity.fingerprint):
         return
+    removals = store.removals
     vectors = VectorCache(store, embedder, None if on_progress is None else lambda *at: on_progress("embedding", *at))
     while chunk := index.unlinked(READ_CHUNK):
         _embed(vectors, chunk)
@@ -40,9 +43,12 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
     after = 0
     while chunk := index.blind(after, READ_CHUNK):
         _embed(vectors, chunk)
+        index.link(chunk)
         after, _ = chunk[-1]
-    index.build_graph(embedder.identity.dimension)
-    store.put_artifact(MARK, embedder.identity.fingerprint, b"")
+    with contextlib.suppress(StoreUnavailable):  # without a graph a search only takes longer
+        index.build_graph(embedder.identity.dimension)
+    if store.removals == removals:  # otherwise a text may have lost its vector meanwhile
+        store.put_artifact(MARK, embedder.identity.fingerprint, b"")
 
 
 def recollect_near(

@@ -175,7 +175,7 @@ class TrajectoryStore:
 
     def _read(self, condition: str, values: Sequence[Any], after: int = 0) -> Iterator[Trajectory]:
         while True:
-            with self._database.reading() as connection:
+            with self._database.snapshot() as connection:
                 chunk = read_chunk(connection, after, CHUNK, condition, values)
             yield from (trajectory for _, trajectory in chunk)
             if len(chunk) < CHUNK:
@@ -243,7 +243,7 @@ class TrajectoryStore:
 
     def stats(self) -> StoreStats:
         """Counts of what is stored."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             trajectories, successes = connection.execute(
                 "SELECT count(*), count(*) FILTER (WHERE success = 1) FROM trajectories"
             ).fetchone()

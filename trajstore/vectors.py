@@ -1,6 +1,6 @@
 """The table of vectors: by text hash, 16 bits an entry, beside the identity of the embedder that made them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from trajstore.connection import Connection, Packed
 from trajstore.errors import DamagedStore, InvalidRecord, UsageError
 from trajstore.identity import EmbedderIdentity
 
-SCAN_FROM = 900  # above this many, one pass over the table is faster than that many look-ups
+LOOK_UPS = 900  # in one question
+SCAN_FROM = 10_000  # above this many, one pass over the table is faster than that many look-ups
 CHECK_CHUNK = 1000
 PUT_VECTOR = (
     "INSERT INTO vectors (embedder_id, text_hash, vector, checksum) SELECT id, ?, ?, ? FROM embedders WHERE TRUE "
@@ -54,14 +55,20 @@ def read_vectors(connection: Connection, text_hashes: Sequence[bytes]) -> dict[b
     size = 2 * identity.dimension if identity else 0
     wanted = set(text_hashes)
     if len(wanted) > SCAN_FROM:
-        rows = connection.execute("SELECT text_hash, vector, checksum FROM vectors")
+        rows: Iterable[Any] = connection.execute("SELECT text_hash, vector, checksum FROM vectors")  # Any: cells
     else:
-        marks = ", ".join("?" * len(wanted)) or "NULL"
-        sql = f"SELECT text_hash, vector, checksum FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
-        rows = connection.execute(sql, list(wanted))
+        rows = _looked_up(connection, list(wanted))
     return {
         key: np.frombuffer(cells[0], "<f2") for key, *cells in rows if key in wanted and _is_whole(key, cells, size)
     }
+
+
+def _looked_up(connection: Connection, keys: list[bytes]) -> Iterator[Any]:  # Any: cells
+    for start in range(0, len(keys), LOOK_UPS):
+        chunk = keys[start : start + LOOK_UPS]
+        marks = ", ".join("?" * len(chunk))
+        sql = f"SELECT text_hash, vector, checksum FROM vectors WHERE text_hash IN ({marks})"  # noqa: S608 - only marks
+        yield from connection.execute(sql, chunk)
 
 
 def write_vectors(connection: Connection, vectors: Mapping[bytes, NDArray[np.floating]]) -> None:

@@ -19,9 +19,11 @@ from grpo.job_supervisor import JobSupervisor
 from grpo.job_table import JobTable
 from grpo.jobs import Claim, JobProgress, JobRequest, JobResult, TrainingJob, job_folder
 from trajstore.database import Database
+from trajstore.opening import open_database
 
 Report = Callable[[JobProgress], bool]
 PATIENCE_SECONDS = 60.0
+CMDLINES = Path("/proc/self")
 # A runner that keeps its place in its folder, and says which process did what.
 SCRIPT = """
     import os, sys, time
@@ -323,3 +325,21 @@ def test_the_module_runs_as_a_command_and_loads_no_torch_to_say_how(tmp_path: Pa
     )
     assert "--owner" in done.stdout
     assert "torch" not in done.stderr
+
+
+@pytest.mark.skipif(not CMDLINES.exists(), reason="only Linux shows the arguments of processes")
+def test_a_job_of_a_store_on_a_server_runs_and_no_argument_shows_the_password(
+    postgres_address: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    database = open_database(postgres_address.replace("postgres@", "postgres:s3cr3t@"))
+    jobs = JobTable(database, lease_seconds=3.0)
+    job_id = jobs.add(JobRequest("agent", {"updates": 3, "hold": 2}))
+    JobSupervisor(jobs, command=command).tick()
+    wait_for(lambda: started_by(jobs, job_id) != [])
+    (process,) = started_by(jobs, job_id)
+    assert "s3cr3t" not in CMDLINES.with_name(str(process)).joinpath("cmdline").read_text()
+    (job_folder(jobs.path, job_id) / "go").touch()
+    wait_for(lambda: jobs.get(job_id).status == "succeeded")
+    assert job_folder(jobs.path, job_id).is_relative_to(tmp_path)
+    database.close()

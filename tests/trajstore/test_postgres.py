@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from postgres_server import PostgresServer, running_server, why_not
 from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, make_trajectory
 
-from trajstore.errors import DamagedStore, InvalidRecord, NewerStore, StoreUnavailable, UsageError
+from trajstore.doctor import examine, repair
+from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
 from trajstore.identity import EmbedderIdentity
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
 from trajstore.opening import is_database_there, open_database, public_path
@@ -272,6 +274,57 @@ def test_a_newer_store_is_refused_by_its_version(postgres_address: str, plain):
         TrajectoryStore(postgres_address)
 
 
+def test_an_older_store_is_brought_up_to_date_with_all_that_is_in_it(postgres_address: str, monkeypatch):
+    monkeypatch.setattr("trajstore.postgres_schema.SCHEMA_VERSION", 1)
+    with TrajectoryStore(postgres_address) as store:
+        trajectory_id = store.add(EVERYTHING_USED)
+    monkeypatch.undo()
+    with TrajectoryStore(postgres_address) as store:
+        assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
+        store.logbook.count("default", "kept since version 2")
+        assert store.generation == "1-0-0"
+
+
+def test_clients_that_create_a_store_at_the_same_moment_all_get_it(postgres_server: PostgresServer):
+    for _ in range(3):
+        address, start, opened = postgres_server.new_address(), threading.Barrier(5), []
+
+        def create(address=address, start=start, opened=opened) -> None:
+            start.wait()
+            opened.append(TrajectoryStore(address))
+
+        threads = [threading.Thread(target=create) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [store.stats().trajectories for store in opened] == [0] * 5
+        for store in opened:
+            store.close()
+
+
+def test_a_database_that_does_not_hold_every_text_is_refused(postgres_address: str, plain):
+    plain.execute("DROP DATABASE IF EXISTS old")
+    plain.execute("CREATE DATABASE old ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StoreUnavailable, match="keeps texts as LATIN1; make a database with encoding UTF8"):
+        TrajectoryStore(postgres_address.replace("/postgres?", "/old?"))
+
+
+def test_a_server_that_takes_no_writes_is_one_sentence(postgres_address: str):
+    TrajectoryStore(postgres_address).close()
+    with (
+        TrajectoryStore(f"{postgres_address}&options=-cdefault_transaction_read_only%3Don") as store,
+        pytest.raises(StoreUnavailable, match="give the address of the server that takes writes"),
+    ):
+        store.add(make_trajectory())
+
+
+def test_a_sound_store_has_no_findings(store: TrajectoryStore):
+    store.add_many(make_trajectory(f"task {number}") for number in range(5))
+    repair(store)
+    assert examine(store) == ()
+
+
 def test_tables_of_another_program_are_left_as_they_are(postgres_address: str, plain):
     schema = schema_of(postgres_address)
     plain.execute(f"CREATE SCHEMA {schema}")
@@ -376,6 +429,12 @@ def test_a_user_that_may_not_create_is_told_so(postgres_address: str, plain):
         TrajectoryStore(postgres_address.replace("postgres@/", "guest@/"))
 
 
+def test_without_the_driver_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=re.escape("pip install 'trajstore[postgres]'")):
+        TrajectoryStore("postgresql://me@127.0.0.1:1/db")
+
+
 def test_a_store_that_nobody_made_is_not_made_by_a_question(postgres_address: str):
     assert not is_database_there(postgres_address)
     ran = trajstore("stats", "--db", postgres_address)
@@ -455,6 +514,29 @@ def test_what_is_read_from_one_database_is_the_same_in_another(postgres_address:
     assert here.add_batch(there.trajectories()).added == 0
     file.close()
     server.close()
+
+
+def has_export() -> bool:
+    return "export" in trajstore("--help").stdout
+
+
+@pytest.mark.skipif(not has_export(), reason="there is no command export")
+@pytest.mark.parametrize("is_to_server", [True, False])
+def test_a_store_that_is_exported_and_ingested_is_the_same(
+    postgres_address: str, tmp_path: Path, *, is_to_server: bool
+):
+    there, here = str(tmp_path / "agent.db"), postgres_address
+    if not is_to_server:
+        there, here = here, there
+    with TrajectoryStore(there) as store:
+        ids = real_looking(store)
+        hashes = store.content_hashes()
+    log = tmp_path / "exported.jsonl"
+    assert trajstore("export", "--db", there, "--format", "native", log).exit_code == 0
+    assert trajstore("ingest", log, "--db", here, "--no-embed").exit_code == 0
+    with TrajectoryStore(here) as store:
+        assert store.content_hashes() == hashes
+        assert {name for namespace in store.stats().namespaces for name in store.ids(namespace)} == set(ids)
 
 
 def test_a_file_is_opened_without_the_driver_of_a_server(tmp_path: Path):

@@ -120,7 +120,7 @@ def test_a_search_on_a_server_ranks_as_one_on_a_file_where_it_reads_all(filled: 
     assert search(near, situation.task, situation.state) == search(whole, situation.task, situation.state)
 
 
-def test_what_is_erased_is_not_found_any_more(address: str, filled: TrajectoryStore):
+def test_what_is_erased_is_not_found_any_more(by_graph: ServerIndex, filled: TrajectoryStore):
     unique = filled.add(make_trajectory("zebra crossing", task=Task("zebra crossing", namespace="ours")))
     refresh(filled, EMBEDDER)
     (vector,) = EMBEDDER.embed([render_goal("zebra crossing")])
@@ -163,6 +163,15 @@ def test_another_embedder_gets_a_graph_of_its_own(postgres_address: str):
         (found,) = small.nearest("default", "goal", vector, 3)
         assert found.similarity == pytest.approx(1.0, abs=2e-3)
         assert (store.server_index.kind(64), store.server_index.kind(32)) == ("hnsw", "hnsw")
+
+
+def test_what_an_interrupted_build_left_is_no_damage_and_gives_way(address: str, filled: TrajectoryStore):
+    with filled._database.writing() as connection:
+        connection.execute("UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = to_regclass('vectors_near_64')")
+    assert filled.integrity_findings() == ()
+    assert filled.server_index.kind(64) == "flat"
+    ServerIndex(filled._database, graph_from_texts=1).build_graph(64)
+    assert filled.server_index.kind(64) == "hnsw"
 
 
 def test_stats_tells_of_the_index_on_the_server(address: str, filled: TrajectoryStore):

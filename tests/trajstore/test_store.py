@@ -1,6 +1,8 @@
 """The store by example: what is kept, what is one and the same, what is erased."""
 
+import contextlib
 import re
+import threading
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from trajectory_samples import EVERYTHING_USED, content, make_step, make_trajectory
 
 from trajstore.embedding import text_hash
-from trajstore.errors import EmbedderMismatch, InvalidRecord, UnknownTrajectory, UsageError
+from trajstore.errors import EmbedderMismatch, InvalidRecord, StoreUnavailable, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import DecisionRow, EpisodeRow
@@ -399,3 +401,38 @@ def test_everything_is_there_after_opening_again(store_address: str):
         assert [one.id for one in store.logbook.decisions()] == ["d1"]
         assert store.generation == generation
         assert store.integrity_findings() == ()
+
+
+def test_what_is_read_is_whole_while_others_erase(store_address: str):
+    """A trajectory and its steps are two questions: both see the same moment."""
+    is_over = threading.Event()
+    with TrajectoryStore(store_address) as reading, TrajectoryStore(store_address) as erasing:
+        lasting = [reading.add(make_trajectory(f"stays {number}")) for number in range(150)]
+
+        def erase() -> None:
+            for number in range(40):
+                with contextlib.suppress(StoreUnavailable):  # a file's log keeps traces while another reads it
+                    erasing.remove(erasing.add(make_trajectory(f"goes {number}")))
+            is_over.set()
+
+        eraser = threading.Thread(target=erase)
+        eraser.start()
+        while not is_over.is_set():
+            found = list(reading.trajectories())
+            assert {len(one.steps) for one in found} == {2}
+            assert [one.trajectory_id for one in found][: len(lasting)] == lasting
+        eraser.join()
+
+
+@pytest.mark.parametrize("scan_from", [0, 5, 10_000])
+def test_vectors_are_found_however_many_are_asked_for(store: TrajectoryStore, monkeypatch, scan_from: int):
+    monkeypatch.setattr("trajstore.vectors.SCAN_FROM", scan_from)
+    monkeypatch.setattr("trajstore.vectors.LOOK_UPS", 7)
+    made = {bytes([number]): np.full(3, number / 64) for number in range(40)}
+    store.set_embedder(SMALL)
+    store.put_vectors(made)
+    for count in (0, 1, 7, 8, 30):
+        found = store.vectors([*list(made)[:count], b"nobody's"])
+        assert {key: vector.tolist() for key, vector in found.items()} == {
+            key: vector.tolist() for key, vector in list(made.items())[:count]
+        }
