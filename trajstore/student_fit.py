@@ -38,9 +38,10 @@ Sparse = Any  # a SciPy matrix; SciPy ships no types
 
 NEIGHBOURS = 10
 FOLDS = 5
+PARTS = 100
 PENALTIES = (0.03, 0.1, 0.3)
 REACHES = (120, 1000)
-MOST_TEXTS = 6000
+MOST_TEXTS = 5000
 FEW_TEXTS = 2000
 LEAST_OCCURRENCES = 2
 CHUNK = 256
@@ -187,9 +188,8 @@ def clustered_interval(values_N: NDArray[np.float64], units_N: NDArray[np.int64]
 
 
 def _taken(units_N: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Which texts are fitted: whole tasks, and of the shared texts as many in proportion, `most` at most."""
-    parts = -(-len(units_N) // most)
-    is_taken = np.where(units_N == SHARED, np.arange(len(units_N)) % parts, folds(units_N, parts)) == 0
+    """Which texts are fitted: shared ones and whole tasks, as long as there are not more than `most`."""
+    is_taken = folds(units_N, PARTS) * len(units_N) < PARTS * most
     return np.asarray(is_taken & (np.cumsum(is_taken) <= most), np.bool_)
 
 
@@ -254,14 +254,16 @@ def _sparse(rows: Sequence[tuple[NDArray[np.int64], Floats]], width: int) -> Spa
 
 def _kernel(X: Sparse) -> Floats:
     """X Xᵀ, made block by block: as a sparse matrix it would take thrice the room."""
-    kernel_NN = np.empty((X.shape[0], X.shape[0]), np.float32)
+    transposed, kernel_NN = X.T.tocsr(), np.empty((X.shape[0], X.shape[0]), np.float32)
     for at in range(0, len(kernel_NN), CHUNK):
-        kernel_NN[at : at + CHUNK] = (X[at : at + CHUNK] @ X.T).toarray()
+        kernel_NN[at : at + CHUNK] = (X[at : at + CHUNK] @ transposed).toarray()
     return kernel_NN
 
 
 def _dual(kernel_NN: Floats, targets_ND: Floats, penalty: float) -> Floats:
-    """(K + λ I)⁻¹ Y."""
-    ridged = kernel_NN.copy()
-    ridged.flat[:: len(ridged) + 1] += penalty
-    return np.linalg.solve(ridged, targets_ND)  # SciPy's Cholesky is faster, and holds up other threads meanwhile
+    """(K + λ I)⁻¹ Y; K is changed meanwhile, for a copy would be large."""
+    diagonal = kernel_NN.diagonal().copy()
+    np.fill_diagonal(kernel_NN, diagonal + penalty)
+    solved = np.linalg.solve(kernel_NN, targets_ND)  # SciPy's Cholesky is faster, and holds up other threads meanwhile
+    np.fill_diagonal(kernel_NN, diagonal)
+    return solved

@@ -108,7 +108,7 @@ def test_a_person_gets_tables(log: Path, store_path: Path):
     ingested = trajstore("ingest", log, "--db", store_path)
     assert ingested.stdout.split() == ["added", "duplicates", "rejected", "steps", "2", "0", "0", "2"]
     shown = trajstore("stats", "--db", store_path).stdout
-    assert all(word in shown for word in ("trajectories", "look", "(none)", "default"))
+    assert all(word in shown for word in ("trajectories", "look", "(none)", "default", "hashed", "student used"))
     assert trajstore("forget", "--db", store_path, "--namespace", "default").stdout.split() == ["removed", "2"]
 
 
