@@ -15,10 +15,12 @@ from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
 from trajstore.output import print_json, print_table, progress_bars
 from trajstore.recollection import recollect, stored_embedder
+from trajstore.redact import Redactor
+from trajstore.redaction_rules import DEFAULT_RULES, load_rules
 from trajstore.render import PastStep
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
-from trajstore.store import TrajectoryStore
+from trajstore.store import DEFAULT_REDACTOR, TrajectoryStore
 
 ROWS_SHOWN = 20
 
@@ -28,12 +30,16 @@ DatabaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
 SourceOption = Annotated[str | None, typer.Option("--source", metavar="S", help="Who supplied the trajectories.")]
+RedactOption = Annotated[bool, typer.Option("--redact/--no-redact", help="Hide secrets and personal data.")]
+RulesOption = Annotated[
+    str | None, typer.Option("--redact-rules", metavar="FILE", help="TOML file that changes what is hidden.")
+]
 
 app = typer.Typer()
 
 
 @app.command()
-def ingest(
+def ingest(  # noqa: PLR0913 - one argument for one option
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files (.gz too), folders, or - for stdin.")],
     *,
     db: DatabaseOption,
@@ -41,14 +47,16 @@ def ingest(
     source: SourceOption = None,
     namespace: NamespaceOption = None,
     is_embedding: Annotated[bool, typer.Option("--embed/--no-embed", help="Embed and index at once.")] = True,
+    is_redacting: RedactOption = True,
+    rules: RulesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read agents' logs into the store.
+    """Read agents' logs into the store, secrets and personal data hidden.
 
     What is there already is not added again; a record that cannot be read is reported, and the rest is kept.
     --source and --namespace replace what the records say of themselves.
     """
-    with open_store(db) as store, progress_bars() as tell:
+    with open_store(db, redactor=_redactor(rules, is_redacting=is_redacting)) as store, progress_bars() as tell:
 
         def progress(read: FileProgress) -> None:
             tell(read.name, read.read_bytes, read.total_bytes or read.read_bytes)
@@ -164,11 +172,11 @@ def doctor(
         raise DamagedStore(f"{len(broken)} of {len(findings)} findings are errors, the first is: {broken[0].what}")
 
 
-def open_store(db: str) -> TrajectoryStore:
+def open_store(db: str, *, redactor: Redactor | None = DEFAULT_REDACTOR) -> TrajectoryStore:
     """Open the store at `db`, making it where there is none."""
     if "://" in db:
         raise UsageError(f"--db must be the path of a file, got {db!r}: stores on a server are not supported yet")
-    return TrajectoryStore(db)
+    return TrajectoryStore(db, redactor=redactor)
 
 
 def open_existing_store(db: str) -> TrajectoryStore:
@@ -185,6 +193,12 @@ def split_names(text: str) -> tuple[str, ...]:
     ('search', 'book')
     """
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _redactor(rules: str | None, *, is_redacting: bool) -> Redactor | None:
+    if rules is not None and not is_redacting:
+        raise UsageError("--redact-rules says what to hide, and --no-redact that nothing is: give one of them")
+    return Redactor(DEFAULT_RULES if rules is None else load_rules(rules)) if is_redacting else None
 
 
 def _print_report(report: IngestReport) -> None:

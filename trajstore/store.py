@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -19,6 +20,8 @@ from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, 
 from trajstore.experience import embedded_texts
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
+from trajstore.redact import KeyedRedactor, Redactor
+from trajstore.redaction_key import redaction_key
 from trajstore.rows import to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
@@ -81,6 +84,7 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
+DEFAULT_REDACTOR = Redactor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +103,32 @@ class TrajectoryStore:
     """Opens or creates a store at `path` (":memory:" for one that is not kept); safe to share between threads.
 
     Everything that a method acknowledges is on disk when it returns.  `clock` gives seconds since 1970; a write waits
-    up to `busy_seconds` for other processes.
+    up to `busy_seconds` for other processes.  `redactor` hides secrets and personal data in whatever is added
+    (`trajstore.redact`), None keeps every text as it comes.
     """
 
     def __init__(
-        self, path: str | Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
+        self,
+        path: str | Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float = BUSY_SECONDS,
+        redactor: Redactor | None = DEFAULT_REDACTOR,
     ) -> None:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
+        self._redactor = redactor
         self.logbook = Logbook(self._database)
 
     @property
     def path(self) -> str:
         """Where the file lies."""
         return self._database.path
+
+    @cached_property
+    def redactor(self) -> KeyedRedactor | None:
+        """What hides secrets in all that is added, with this store's key; None where nothing is hidden."""
+        return None if self._redactor is None else self._redactor.keyed(redaction_key(self._database))
 
     @property
     def generation(self) -> str:
@@ -137,8 +153,8 @@ class TrajectoryStore:
 
     def add_batch(self, trajectories: Iterable[Trajectory]) -> AddReport:
         """Store several in one transaction: all of them, or after an error none."""
-        now = self._clock()
-        rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in trajectories]
+        now, hidden = self._clock(), map(self.redactor.trajectory, trajectories) if self.redactor else trajectories
+        rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in hidden]
         ids, added, steps = [], 0, 0
         with self._database.writing() as connection:
             for row in rows:
@@ -209,9 +225,8 @@ class TrajectoryStore:
             outcome = end_episode(connection, ended)
             if outcome == "applied" and ended.trajectory_id:
                 ((_, stored),) = read_chunk(connection, 0, 1, "id = ?", [ended.trajectory_id])
-                judged = replace(
-                    stored, success=ended.success, reward=ended.reward, kpis=kpis, stop_reason=ended.stop_reason
-                )
+                reason = self.redactor.text(ended.stop_reason) if self.redactor else ended.stop_reason
+                judged = replace(stored, success=ended.success, reward=ended.reward, kpis=kpis, stop_reason=reason)
                 rewrite(connection, to_row(judged, ended.trajectory_id, self._clock()))
                 count_revision(connection)
             return outcome
