@@ -142,7 +142,8 @@ def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
     """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
-    is_example = bool(knowledge.experience.trajectory_column("weight")[number] > 0)
+    weights, trust = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust"))
+    is_example = bool(weights[number] > 0)
     wrong = [_did_harm(trajectory, position) for position in range(len(trajectory.steps))]
     if not (is_example or any(wrong)):
         return
@@ -156,7 +157,10 @@ def _examples_of(
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         made = example(knowledge, situation, goals, left, chosen)
-        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if wrong[position] else made
+        if wrong[position]:
+            yield replace(made, weight=HARM_WEIGHT * float(trust[number]), is_wrong=True)
+        else:
+            yield replace(made, weight=float(weights[number] / weights.max()))
 
 
 def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:

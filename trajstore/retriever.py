@@ -9,6 +9,9 @@ steps that agree (longest suffix first).  Its weight as evidence is that of an a
 with b the background, the median similarity of a fixed random sample of stored rows (at most 1 − floor), so that
 the bandwidth follows the data.  No trajectory contributes more than `trajectory_cap` in all: near-duplicate steps of
 one pass are not independent.
+
+Nobody crowds out the others: what is believed, what needs corroboration and what failed are taken apart, and where one
+source holds most of the nearest rows, the nearest of the others are taken as well.
 """
 
 from collections.abc import Sequence
@@ -27,6 +30,8 @@ Rows = NDArray[np.int64]
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
 BACKGROUND_ROWS = 256
 TAIL_ROWS = 2048
+CROWDED = 0.5
+CROWDED_TIMES = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +188,28 @@ class Retriever:
         while True:
             near = self.index.search(query.state, wanted).rows
             allowed = self._allowed(near, query)
-            if len(allowed) >= min(self.config.pool, self.config.nearest) or wanted >= len(self.index):
+            is_enough = len(allowed) >= min(self.config.pool, self.config.nearest)
+            if wanted >= len(self.index) or (
+                is_enough and not (wanted == self.config.pool and self._is_crowded(allowed))
+            ):
                 break
             wanted *= 4
         tail = np.arange(len(self.index), len(self.states))
         same_order = self._same_order(query) if self._keys.order else np.zeros(0, np.int64)
         return np.unique(np.concatenate([allowed, self._allowed(np.concatenate([tail, same_order]), query)]))
+
+    def _is_crowded(self, rows: Rows) -> bool:
+        """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
+        experience = self._experience
+        if not experience.is_contested or not len(rows):
+            return False
+        owners = experience.column("trajectory")[rows]
+        sources, believed = (experience.trajectory_column(name) for name in ("source", "believed"))
+        here = np.bincount(sources[owners])
+        most = int(np.argmax(here))
+        shares = (here[most] / len(rows), 1.0 - believed[owners].mean())
+        usual = ((sources == most).mean(), 1.0 - believed.mean())
+        return any(one > max(CROWDED, CROWDED_TIMES * other) for one, other in zip(shares, usual, strict=True))
 
     def _allowed(self, rows: Rows, query: Query) -> Rows:
         if query.excluded is None or not len(rows):
@@ -223,12 +244,16 @@ class Retriever:
         return np.stack([content + keys.order * order, content / (keys.state + keys.goal or 1.0), moments])
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:
-        """Positions of the nearest rows by any similarity, of examples and of failures apart, nearest first."""
+        """Positions of the nearest rows by any similarity, of each kind and of no one source alone, nearest first."""
         experience = self._experience
-        is_example = experience.example_weights(rows) > 0
+        owners = experience.column("trajectory")[rows]
+        is_example, believed = experience.example_weights(rows) > 0, experience.trajectory_column("believed")[owners]
+        kinds = 2 * is_example + (believed if experience.is_contested else False)
+        sources = experience.trajectory_column("source")[owners]
+        groups = [np.flatnonzero(kinds == kind) for kind in range(4)]
         parts = [
-            members[_top(values[members], self.config.nearest)]
-            for members in (np.flatnonzero(is_example), np.flatnonzero(~is_example))
+            members[_nearest_of_all(values[members], sources[members], self.config.nearest)]
+            for members in groups
             for values in similarities
         ]
         kept = np.unique(np.concatenate(parts))
@@ -272,6 +297,18 @@ def _top(values: Floats, k: int) -> NDArray[np.intp]:
     if len(values) <= k:
         return np.arange(len(values))
     return np.argpartition(-values, k)[:k]
+
+
+def _nearest_of_all(values: Floats, sources: NDArray[np.integer], k: int) -> NDArray[np.intp]:
+    """Positions of the k largest, and where one source holds most of them, of the k / 2 largest of the others."""
+    top = _top(values, k)
+    if len(top) == len(values) or not len(top):
+        return top
+    counts = np.bincount(sources[top])
+    if counts.max() <= CROWDED * len(top):
+        return top
+    others = np.flatnonzero(sources != np.argmax(counts))
+    return np.union1d(top, others[_top(values[others], k // 2)])
 
 
 def _rows_by_suffix(experience: Experience) -> dict[int, list[int]]:
