@@ -1,11 +1,12 @@
 """How far forged experience gets: a poisoned store asked through the real selector, with naive ways of choosing beside.
 
-    python benchmarks/poisoning.py [--quick] [--json] [--all-families]
+    python benchmarks/poisoning.py [--quick] [--json] [--families N] [--all-families]
 
-Honest agents of 50 sources solved tasks of 20 families, 100 each, with five tools, of which one is right and one, the
-target, never is; three in five outcomes were judged by the environment, the others by the agent itself.  The attacker
-stores forged trajectories worded nearer to one family than the honest ones: successes of the target ("promote"), or
-failures of the right tool ("demote"), from one source or from 20, judged by itself or (forged) by the environment.
+Honest agents of 50 sources solved tasks of 20 families (`--families`), 100 each, with five tools, of which one is right
+and one, the target, never is; three in five outcomes were judged by the environment, the others by the agent itself.
+The attacker stores forged trajectories worded nearer to one family than the honest ones: successes of the target
+("promote"), or failures of the right tool ("demote"), from one source or from 20, judged by itself or (forged) by the
+environment.
 The poison share is that of the honest trajectories, all of it on the family that is asked.
 
 What is reported is exact, no draw of the selector enters: attack success is the mean probability of the target
@@ -40,7 +41,7 @@ NAMES = tuple(f"{word}_tool" for word in ("north", "south", "east", "west", "dar
 OFFERED = tuple(map(Candidate, NAMES))
 SHARES = (0.001, 0.01, 0.05, 0.2)
 THOMPSON_ROWS, THOMPSON_DRAWS = 40, 400
-SIZES = {"full": (FAMILIES, 60, 1000), "quick": (6, 20, 300)}
+QUESTIONS, DECISIONS = 20, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,8 @@ def _thompson(engine: Engine, situation: Situation, rng: np.random.Generator) ->
 class Bench:
     """One world, asked with and without poison."""
 
-    def __init__(self, seed: int, size: str, *, is_everywhere: bool) -> None:
-        self._families, self._questions, self._decisions = SIZES[size]
-        self._seed, self._is_everywhere = seed, is_everywhere
+    def __init__(self, seed: int, families: int, *, is_everywhere: bool) -> None:
+        self._seed, self._families, self._is_everywhere = seed, families, is_everywhere
         self.clean = self._measure(None)[0]
 
     def cell(self, attack: Attack) -> Cell:
@@ -182,14 +182,14 @@ class Bench:
 
     def _measure(self, attack: Attack | None) -> tuple[dict[str, Rates], Rates]:
         world = World(self._seed, self._families)
-        config = SelectorConfig(decisions=self._decisions)
+        config = SelectorConfig(decisions=DECISIONS)
         with TrajectoryStore(":memory:") as store:
             store.add_many(world.honest())
-            asked = world.questions(self._questions, is_everywhere=self._is_everywhere)
+            asked = world.questions(QUESTIONS, is_everywhere=self._is_everywhere)
             if attack is not None:
                 store.add_many(world.forged(attack, is_everywhere=self._is_everywhere))
             found = self._ask(store, asked, config)
-            plain = SelectorConfig(decisions=self._decisions, corroboration=None)
+            plain = SelectorConfig(decisions=DECISIONS, corroboration=None)
             found["unguarded"] = self._ask(store, asked, plain)["selector"]
             for number in range(attack.sources if attack else 0):
                 store.forget(source=f"attacker {number}")
@@ -230,9 +230,9 @@ METHODS = ("selector", "unguarded", "Thompson", "copy nearest")
 def main(arguments: Sequence[str]) -> None:
     """Measure, print."""
     options = parse(arguments)
-    size, planned = "quick" if options.quick else "full", attacks(is_quick=options.quick)
+    families, planned = 6 if options.quick else options.families, attacks(is_quick=options.quick)
     with progress_bars() as tell:
-        bench = Bench(options.seed, size, is_everywhere=options.all_families)
+        bench = Bench(options.seed, families, is_everywhere=options.all_families)
         cells = []
         for attack in planned:
             cells.append(bench.cell(attack))
@@ -266,6 +266,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small world and three attacks")
     parser.add_argument("--all-families", action="store_true", help="spread the poison, and ask, over all families")
+    parser.add_argument("--families", type=int, default=FAMILIES, help="how many there are, 100 trajectories each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)

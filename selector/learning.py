@@ -8,10 +8,11 @@ import numpy as np
 
 from selector.choice_model import ChoiceModel, action_features
 from selector.clusters import find_clusters
+from selector.corroboration import CorroborationConfig
 from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
-from selector.knowledge import Knowledge, Left
+from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
@@ -63,12 +64,14 @@ def learn(
     retrieval: RetrieverConfig | None = None,
     config: LearningConfig | None = None,
     on_example: OnExample | None = None,
+    corroboration: CorroborationConfig | None = CORROBORATION,
 ) -> Learned:
     """Learn from trajectories alone, without a store."""
     config = config or LearningConfig()
     experience = Experience(embedder.embed, embedder.identity.dimension)
     experience.extend(trajectories)
-    knowledge = Knowledge(experience, Retriever(experience, retrieval, seed=config.seed))
+    retriever = Retriever(experience, retrieval, seed=config.seed)
+    knowledge = Knowledge(experience, retriever, corroboration=corroboration)
     knowledge.learn(trajectories, first=0)
     knowledge.use_clusters(find_clusters(knowledge.retriever.states, seed=config.seed))
     fitted = fit_model(knowledge, trajectories, config, on_example)
