@@ -19,10 +19,11 @@ from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, er
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.identity import EmbedderIdentity
+from trajstore.limits import Limits
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
 from trajstore.redact import KeyedRedactor, Redactor
 from trajstore.redaction_key import redaction_key
-from trajstore.rows import to_row
+from trajstore.rows import TrajectoryRow, to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.trajectory_table import insert, known_id, read_chunk, read_hashes, rewrite
@@ -85,6 +86,7 @@ class TrajectoryFilter:
 
 EVERYTHING = TrajectoryFilter()
 DEFAULT_REDACTOR = Redactor()
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class TrajectoryStore:
 
     Everything that a method acknowledges is on disk when it returns.  `clock` gives seconds since 1970; a write waits
     up to `busy_seconds` for other processes.  `redactor` hides secrets and personal data in whatever is added
-    (`trajstore.redact`), None keeps every text as it comes.
+    (`trajstore.redact`), None keeps every text as it comes; `limits` say how large a trajectory may be.
     """
 
     def __init__(
@@ -114,10 +116,11 @@ class TrajectoryStore:
         clock: Callable[[], float] = time.time,
         busy_seconds: float = BUSY_SECONDS,
         redactor: Redactor | None = DEFAULT_REDACTOR,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
-        self._redactor = redactor
+        self._redactor, self._limits = redactor, limits
         self.logbook = Logbook(self._database)
 
     @property
@@ -153,8 +156,8 @@ class TrajectoryStore:
 
     def add_batch(self, trajectories: Iterable[Trajectory]) -> AddReport:
         """Store several in one transaction: all of them, or after an error none."""
-        now, hidden = self._clock(), map(self.redactor.trajectory, trajectories) if self.redactor else trajectories
-        rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in hidden]
+        now = self._clock()
+        rows = [self._row(trajectory, now) for trajectory in trajectories]
         ids, added, steps = [], 0, 0
         with self._database.writing() as connection:
             for row in rows:
@@ -164,6 +167,14 @@ class TrajectoryStore:
                     insert(connection, row)
                     added, steps = added + 1, steps + len(row.steps)
         return AddReport(tuple(ids), added, len(rows) - added, steps)
+
+    def _row(self, trajectory: Trajectory, now: float) -> TrajectoryRow:
+        """What is stored of a trajectory: within the limits, secrets hidden."""
+        self._limits.check(trajectory)
+        hidden = self.redactor.trajectory(trajectory) if self.redactor else trajectory
+        row = to_row(hidden, trajectory.trajectory_id or uuid.uuid4().hex, now)
+        self._limits.check_row(row)
+        return row
 
     def get(self, trajectory_id: str) -> Trajectory:
         """The trajectory with this id (`UnknownTrajectory` otherwise)."""
