@@ -8,7 +8,8 @@ language model are not, and neither is an unjudged one.  Three rules, which neve
   nothing;
 - an arm that fewer than `sources` sources vouch for counts no more than the strongest single source of an arm that as
   many do vouch for: one source does not outvote several that agree;
-- in counts of success and failure no source weighs more than all others together, where there are `sources` others.
+- in counts of success and failure, moreover, no source weighs more than all others together, where there are
+  `sources` others.
 
 Corroboration by verified outcomes is what keeps poisoned memories from being followed (A-MemGuard, arXiv 2510.02373).
 """
@@ -70,7 +71,7 @@ def vouched(claims: Claims, unbelieved_ratio: float, config: CorroborationConfig
 
 
 def balanced(claims: Claims, unbelieved_ratio: float, config: CorroborationConfig) -> Floats:
-    """The weights of claims about one arm each, successes and failures, by the first and the third rule; shape (N,).
+    """The weights of claims about what became of arms, successes and failures, by all three rules; shape (N,).
 
     >>> claims = Claims(np.array([9.0, 1.0, 1.0, 1.0]), np.zeros(4, int), np.arange(4), np.ones(4, bool))
     >>> balanced(claims, 0.0, CorroborationConfig()).tolist()
@@ -82,10 +83,11 @@ def balanced(claims: Claims, unbelieved_ratio: float, config: CorroborationConfi
     believed_N = np.where(claims.believed_N, claims.weights_N, 0.0)
     balanced_N = believed_N * _majority_factors(believed_N, arm_N, claims.sources_N, config)
     believed_A, other_A = (_totals(arm_N, w) for w in (balanced_N, claims.weights_N - believed_N))
+    kept_A = np.minimum(believed_A, _lone_limit(balanced_N, arm_N, claims.sources_N, config))
     evened = Claims(
         np.where(claims.believed_N, balanced_N, claims.weights_N), arm_N, claims.sources_N, claims.believed_N
     )
-    return _scaled(evened, arm_N, _Sums(believed_A, believed_A, other_A), unbelieved_ratio, config)
+    return _scaled(evened, arm_N, _Sums(believed_A, kept_A, other_A), unbelieved_ratio, config)
 
 
 @dataclass(frozen=True, slots=True)

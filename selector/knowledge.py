@@ -194,6 +194,18 @@ class Knowledge:
         claims = (self._claims(rows, one, arms) for one in weights)
         return np.stack([vouched(claim, ratio, self._corroboration) for claim in claims])
 
+    def example_trust(self) -> Floats:
+        """How far the examples of each known tool count by who vouches for it: not believed, believed; shape (T, 2)."""
+        experience, rows = self.experience, np.arange(len(self.experience))
+        tools, cells = len(experience.tools), experience.column("tool")
+        if self._corroboration is None or not experience.is_contested:
+            return np.ones((tools, 2))
+        claims = self._claims(rows, experience.example_weights(rows).astype(np.float64), cells)
+        places = 2 * claims.arms_N + claims.believed_N
+        kept = vouched(claims, experience.unbelieved_ratio, self._corroboration)
+        before, after = (np.bincount(places, weights, 2 * tools) for weights in (claims.weights_N, kept))
+        return np.asarray(np.where(before > 0, after / np.maximum(before, 1e-12), 1.0).reshape(tools, 2), np.float64)
+
     def _claims(self, rows: NDArray[np.int64], weights: Floats, arms: NDArray[np.integer]) -> Claims:
         """Evidence with who vouches for it."""
         experience = self.experience

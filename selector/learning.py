@@ -99,11 +99,11 @@ def build_examples(
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
     share = _decision_share(knowledge, config.decisions)
-    rng = np.random.default_rng(config.seed)
+    sampling = _Sampling(tools, share, np.random.default_rng(config.seed), knowledge.example_trust())
     for members in units.values():
         left = knowledge.left_out([trajectories[number] for number in members], members)
         for number in members:
-            yield from _examples_of(knowledge, trajectories[number], number, left, _Sampling(tools, share, rng))
+            yield from _examples_of(knowledge, trajectories[number], number, left, sampling)
 
 
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:
@@ -134,18 +134,20 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, and the share of decisions that is used."""
+    """What is offered where the log is silent, the share of decisions used, and how far examples count (T, 2)."""
 
     tools: tuple[Candidate, ...]
     share: float
     rng: np.random.Generator
+    trust: np.ndarray
 
 
 def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
     """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
-    weights, trust = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust"))
+    columns = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust", "believed"))
+    weights, trust, believed = columns
     is_example = bool(weights[number] > 0)
     wrong = [_did_harm(trajectory, position) for position in range(len(trajectory.steps))]
     if not (is_example or any(wrong)):
@@ -163,7 +165,10 @@ def _examples_of(
         if wrong[position]:
             yield replace(made, weight=HARM_WEIGHT * float(trust[number]), is_wrong=True)
         else:
-            yield replace(made, weight=float(weights[number] / weights.max()))
+            tool = knowledge.experience.tools.known(step.tool)
+            yield replace(
+                made, weight=float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
+            )
 
 
 def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:
