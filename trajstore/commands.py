@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -18,6 +18,7 @@ from trajstore.recollection import recollect, stored_embedder
 from trajstore.redact import Redactor
 from trajstore.redaction_rules import DEFAULT_RULES, load_rules
 from trajstore.render import PastStep
+from trajstore.schema import JUDGES, Judge
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
 from trajstore.store import DEFAULT_REDACTOR, TrajectoryStore
@@ -30,6 +31,12 @@ DatabaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
 SourceOption = Annotated[str | None, typer.Option("--source", metavar="S", help="Who supplied the trajectories.")]
+JudgeOption = Annotated[
+    str | None, typer.Option("--judge", metavar="J", help=f"Who judged success: {', '.join(sorted(JUDGES))}.")
+]
+TrustOption = Annotated[
+    float | None, typer.Option("--trust", min=0.0, max=1.0, help="How far the labels are believed, 0 to 1.")
+]
 RedactOption = Annotated[bool, typer.Option("--redact/--no-redact", help="Hide secrets and personal data.")]
 RulesOption = Annotated[
     str | None, typer.Option("--redact-rules", metavar="FILE", help="TOML file that changes what is hidden.")
@@ -46,6 +53,8 @@ def ingest(  # noqa: PLR0913 - one argument for one option
     format_name: Annotated[str, typer.Option("--format", metavar="F", help=f"One of {', '.join(FORMATS)}.")] = "auto",
     source: SourceOption = None,
     namespace: NamespaceOption = None,
+    judge: JudgeOption = None,
+    trust: TrustOption = None,
     is_embedding: Annotated[bool, typer.Option("--embed/--no-embed", help="Embed and index at once.")] = True,
     is_redacting: RedactOption = True,
     rules: RulesOption = None,
@@ -54,14 +63,16 @@ def ingest(  # noqa: PLR0913 - one argument for one option
     """Read agents' logs into the store, secrets and personal data hidden.
 
     What is there already is not added again; a record that cannot be read is reported, and the rest is kept.
-    --source and --namespace replace what the records say of themselves.
+    --source, --namespace, --judge and --trust replace what the records say of themselves: with --judge self a
+    stranger's log counts only as far as others agree with it.
     """
+    given: dict[str, Any] = {"source": source, "namespace": namespace, "judge": _as_judge(judge), "trust": trust}
     with open_store(db, redactor=_redactor(rules, is_redacting=is_redacting)) as store, progress_bars() as tell:
 
         def progress(read: FileProgress) -> None:
             tell(read.name, read.read_bytes, read.total_bytes or read.read_bytes)
 
-        report = ingest_into(store, paths, format=format_name, source=source, namespace=namespace, progress=progress)
+        report = ingest_into(store, paths, format=format_name, progress=progress, **given)
         if is_embedding and not index_status(store)["fresh"]:
             for name in store.stats().namespaces:
                 recollect(store, stored_embedder(store), name, on_progress=tell)
@@ -193,6 +204,12 @@ def split_names(text: str) -> tuple[str, ...]:
     ('search', 'book')
     """
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _as_judge(name: str | None) -> Judge | None:
+    if name is not None and name not in JUDGES:
+        raise UsageError(f"--judge must be one of {', '.join(sorted(JUDGES))}, got {name!r}")
+    return cast(Judge | None, name)
 
 
 def _redactor(rules: str | None, *, is_redacting: bool) -> Redactor | None:
