@@ -64,9 +64,9 @@ def change_value(text: str, rng: random.Random) -> bytes:
         if action < 0.2:
             del place[key]
         elif action < 0.3 and isinstance(place, list):
-            place.append(place[key])
+            place.append(deepcopy(place[key]))
         else:
-            place[key] = rng.choice(ODD)
+            place[key] = deepcopy(rng.choice(ODD))
     return json.dumps(value, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
