@@ -1,5 +1,6 @@
 """Decisions and episodes as rows of the store's log."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from selector.kpis import RewardSpec, combine, measured
 from selector.records import Decision
 from trajstore.codec import from_json, to_json
 from trajstore.logbook import DecisionRow, EpisodeRow
+from trajstore.redact import KeyedRedactor
 from trajstore.schema import Candidate
 
 
@@ -36,6 +38,15 @@ def decision_row(decision: Decision, episode: str, step: int, namespace: str, no
         cluster=decision.cluster,
         probabilities=to_json(_sparse(decision)),
     )
+
+
+def hidden_decision(decision: Decision, redactor: KeyedRedactor) -> Decision:
+    """A decision with its candidates as they are stored."""
+    ranked = tuple(replace(one, candidate=redactor.candidate(one.candidate)) for one in decision.ranked)
+    pruned = tuple(replace(one, candidate=redactor.candidate(one.candidate)) for one in decision.pruned)
+    chosen, proposed = (one and redactor.candidate(one) for one in (decision.candidate, decision.proposal))
+    reason = redactor.text(decision.reason)
+    return replace(decision, ranked=ranked, pruned=pruned, candidate=chosen, proposal=proposed, reason=reason)
 
 
 def episode_row(report: EpisodeReport, trajectory_id: str, now: float, spec: RewardSpec) -> EpisodeRow:

@@ -22,14 +22,18 @@ from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
 from selector.repetition import likeness_of_states, times_lost, tries_here
 from selector.rules import Rule, apply_rules
-from selector.situation import Situation
+from selector.situation import Situation, hidden
+from trajstore.redact import KeyedRedactor
 
 ALONE = "the agent does better alone here"
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One decision before the choice: what experience says, what is believed, what is pruned, and the loop it is in."""
+    """One decision before the choice: what experience says, what is believed, what is pruned, and the loop it is in.
+
+    `situation` is what was asked of experience, `offered` the same with the values that are hidden there.
+    """
 
     situation: Situation
     assessment: Assessment
@@ -37,13 +41,15 @@ class Considered:
     reasons: Reasons
     arms: Arms
     loop: Loop | None
+    offered: Situation
 
 
 class Engine:
     """Decides from what was learned and from live feedback; holds no state of its own but the random generator.
 
     `rules` are the user's own: each returns why a candidate must not be chosen, or "".  `policy`, where there is one,
-    is the prior: its opinion is pooled with that of experience (`SelectorConfig.policy_weight`).
+    is the prior: its opinion is pooled with that of experience (`SelectorConfig.policy_weight`).  `redactor` hides in a
+    live situation what is hidden in the stored ones; rules see it as it is, and what is chosen is what was offered.
     """
 
     def __init__(
@@ -55,8 +61,10 @@ class Engine:
         feedback: Feedback = NO_FEEDBACK,
         rules: Sequence[Rule] = (),
         policy: PriorPolicy | None = None,
+        redactor: KeyedRedactor | None = None,
     ) -> None:
         self._policy = policy
+        self._redactor = redactor
         self.learned = learned
         self.config = config
         self._rng = rng
@@ -74,6 +82,7 @@ class Engine:
 
     def consider(self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None) -> Considered:
         """Everything that is known before the choice; `left` is left out of what answers."""
+        offered, situation = situation, situation if self._redactor is None else hidden(situation, self._redactor)
         knowledge = self.learned.knowledge
         if len(goals) != len(knowledge.experience.goals):  # tasks were learned since the episode began
             goals = knowledge.goal_similarities(situation)
@@ -82,11 +91,11 @@ class Engine:
         likeness = likeness_of_states(situation, knowledge.experience.embed)
         posterior = self.posterior(situation, assessment, likeness)
         reasons = prune(situation, assessment, self.config, feedback=self._feedback, likeness_T=likeness)
-        forbidden = apply_rules(self._rules, situation)
+        forbidden = apply_rules(self._rules, offered)
         reasons = _with_rules(reasons, forbidden, len(situation.candidates))
         loop = find_loop(situation.history, self.config.loops, likeness)
         arms = self.arms(assessment, posterior, reasons)
-        return Considered(situation, assessment, posterior, reasons, arms, loop)
+        return Considered(situation, assessment, posterior, reasons, arms, loop, offered)
 
     def probabilities(
         self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None
@@ -148,11 +157,11 @@ class Engine:
         path = None if choice is None or choice.path is None else int(seen.assessment.paths.rows[choice.path])
         return Decision(
             decision_id=uuid.uuid4().hex,
-            candidate=None if place is None else seen.situation.candidates[place],
+            candidate=None if place is None else seen.offered.candidates[place],
             source=_source(seen, place, path),
             propensity=choice.propensity if choice else 1.0,
-            ranked=ranked(seen.situation, seen.assessment, seen.posterior),
-            pruned=pruned_candidates(seen.situation, seen.reasons),
+            ranked=ranked(seen.offered, seen.assessment, seen.posterior),
+            pruned=pruned_candidates(seen.offered, seen.reasons),
             evidence=supporting(experience, seen.assessment.evidence),
             reason=reason if place is None else "",
             path=None if path is None else experience.describe(path)[0],

@@ -14,7 +14,6 @@ from selector.errors import EpisodeFinished, SelectorUsageError
 from selector.feedback import Plan
 from selector.records import Decision
 from selector.situation import Situation
-from trajstore.experience import past_step
 from trajstore.render import PastStep
 from trajstore.schema import Candidate, Outcome, Step, StepKind, Task, ToolSpec, Trajectory
 
@@ -51,6 +50,10 @@ class Host(Protocol):
 
     def decide(self, situation: Situation, goals: NDArray[np.float32], plan: Plan | None = None) -> Decision:
         """One decision."""
+        ...
+
+    def remembered(self, step: Step) -> PastStep:
+        """A step as the decisions after it see it."""
         ...
 
     def take_step(self, report: StepReport) -> None:
@@ -130,7 +133,7 @@ class Episode:
             decision_id=self._pending.decision_id if self._pending else None,
         )
         self._steps.append(step)
-        self._history.append(past_step(step))
+        self._history.append(self._host.remembered(step))
         decision, self._pending = self._pending, None
         self._host.take_step(StepReport(self.episode_id, step, decision))
         return step

@@ -156,6 +156,7 @@ def _learn(fold: Fold, embedder: Embedder, config: SelectorConfig, tell: OnProgr
         retrieval=config.retrieval,
         config=learning,
         on_example=lambda done, all_: tell("learning", done, all_),
+        corroboration=config.corroboration,
     )
     return Engine(learned, config, np.random.default_rng(0), feedback=Pruned(learned.knowledge, config))
 

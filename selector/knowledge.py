@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selector.clusters import StateClusters
+from selector.corroboration import Claims, CorroborationConfig, balanced, vouched
 from selector.follow import Nearby, Paths, find_paths
 from selector.outcomes import Outcomes, RewardOf, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
@@ -30,6 +31,7 @@ EXPERTS = TOOL_EXPERTS + ACTION_EXPERTS
 ORDER_FLOOR = 0.02
 VOTE_PRIOR = 0.5
 ORDER_DEPTH = 4
+CORROBORATION = CorroborationConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Assessment:
 class Knowledge:
     """Experience, its retriever, the two order models that go with it, and what came of each step.
 
-    `reward_of` gives a trajectory's final reward in [0, 1]; `values` how steps are valued, None by that reward alone.
+    `reward_of` gives a trajectory's final reward in [0, 1]; `values` how steps are valued, None by that reward alone;
+    `corroboration` when evidence counts in full, None always.
     """
 
     def __init__(
@@ -77,12 +80,14 @@ class Knowledge:
         *,
         reward_of: RewardOf = success_of,
         values: ValueConfig | None = None,
+        corroboration: CorroborationConfig | None = CORROBORATION,
     ) -> None:
         self.experience = experience
+        self._corroboration = corroboration
         self.retriever = retriever
         self.tool_order = OrderModel(ORDER_DEPTH)
         self.action_order = OrderModel(1)
-        self.outcomes = Outcomes(experience, reward_of, values)
+        self.outcomes = Outcomes(experience, reward_of, values, corroboration)
 
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""
@@ -149,7 +154,8 @@ class Knowledge:
         texts = self.experience.embed(situation.state_text), self.experience.embed(situation.moment_text)
         query = self.retriever.query(texts, goals, tokens, excluded=left.excluded if left else None)
         evidence = self.retriever.evidence(query)
-        votes = _Votes(self.experience, evidence, candidates)
+        examples = self._examples(evidence, is_grounded=situation.is_grounded)
+        votes = _Votes(self.experience, evidence.rows, examples, candidates)
         cluster = self.outcomes.clusters.nearest(query.state)
         success, tool_evidence = self._success(evidence, candidates, cluster)
         order = self._order(tokens, candidates, left)
@@ -161,7 +167,8 @@ class Knowledge:
             action_experts = self._action_experts(situation, candidates, votes, left)
         support = float(votes.path_weight + self.tool_order.support(tokens[-2:]))
         experts = np.concatenate([tool_experts[candidates.tool_of], action_experts], axis=1)
-        paths = find_paths(self._nearby(situation, candidates, evidence, log_health_T), self.outcomes.records)
+        nearby = self._nearby(situation, candidates, evidence.rows, examples[0], log_health_T)
+        paths = find_paths(nearby, self.outcomes.records)
         return Assessment(
             candidates,
             experts,
@@ -175,6 +182,39 @@ class Knowledge:
             cluster,
             self._nearest_task(goals, left),
         )
+
+    def _examples(self, evidence: Evidence, *, is_grounded: bool) -> Floats:
+        """Weights of the evidence as examples, by path, content and moment, as far as sources vouch for it; (3, N)."""
+        experience, rows = self.experience, evidence.rows
+        kernels = np.stack([evidence.weights, evidence.content_weights, evidence.moment_weights]).astype(np.float64)
+        weights = kernels * experience.example_weights(rows)
+        if self._corroboration is None or not experience.is_contested:
+            return np.asarray(weights, np.float64)
+        arms, ratio = experience.column("action" if is_grounded else "tool")[rows], experience.unbelieved_ratio
+        claims = (self._claims(rows, one, arms) for one in weights)
+        return np.stack([vouched(claim, ratio, self._corroboration) for claim in claims])
+
+    def example_trust(self) -> Floats:
+        """How far the examples of each known tool count by who vouches for it: not believed, believed; shape (T, 2)."""
+        experience, rows = self.experience, np.arange(len(self.experience))
+        tools, cells = len(experience.tools), experience.column("tool")
+        if self._corroboration is None or not experience.is_contested:
+            return np.ones((tools, 2))
+        claims = self._claims(rows, experience.example_weights(rows).astype(np.float64), cells)
+        places = 2 * claims.arms_N + claims.believed_N
+        kept = vouched(claims, experience.unbelieved_ratio, self._corroboration)
+        before, after = (np.bincount(places, weights, 2 * tools) for weights in (claims.weights_N, kept))
+        return np.asarray(np.where(before > 0, after / np.maximum(before, 1e-12), 1.0).reshape(tools, 2), np.float64)
+
+    def _claims(self, rows: NDArray[np.int64], weights: Floats, arms: NDArray[np.integer]) -> Claims:
+        """Evidence with who vouches for it."""
+        experience = self.experience
+        owners = experience.column("trajectory")[rows]
+        sources, believed = (
+            experience.trajectory_column("source")[owners],
+            experience.trajectory_column("believed")[owners],
+        )
+        return Claims(weights, arms.astype(np.int64), sources.astype(np.int64), believed)
 
     def _nearest_task(self, goals: NDArray[np.float32], left: Left | None) -> float:
         answering = goals if left is None else goals[self.experience.trajectory_column("goal")[~left.excluded]]
@@ -191,6 +231,9 @@ class Knowledge:
         experience, rows = self.experience, evidence.rows
         trusted = evidence.weights * experience.trajectory_column("trust")[experience.column("trajectory")[rows]]
         tools = experience.column("tool")[rows]
+        if self._corroboration is not None and experience.is_contested:
+            claims = self._claims(rows, trusted.astype(np.float64), tools)
+            trusted = balanced(claims, experience.unbelieved_ratio, self._corroboration)
         successes, counts = (
             np.bincount(tools, trusted * values[rows], len(experience.tools))
             for values in (self.outcomes.credit.successes_N, self.outcomes.credit.weights_N)
@@ -202,10 +245,15 @@ class Knowledge:
         return beta_from_evidence(prior, weight, here, np.maximum(tried - here, 0.0)), tried
 
     def _nearby(
-        self, situation: Situation, candidates: CandidateSet, evidence: Evidence, log_health_T: Floats | None
+        self,
+        situation: Situation,
+        candidates: CandidateSet,
+        rows: NDArray[np.int64],
+        weights: Floats,
+        log_health_T: Floats | None,
     ) -> Nearby:
         """The evidence as steps of paths; what they do next is an action where actions are offered, else a tool."""
-        experience, rows = self.experience, evidence.rows
+        experience = self.experience
         owners = experience.column("trajectory")[rows]
         if situation.is_grounded:
             places = _places(candidates.actions, experience.column("action")[rows])
@@ -215,10 +263,7 @@ class Knowledge:
         if log_health_T is not None:
             summed = np.concatenate([[0.0], np.cumsum(log_health_T[experience.column("tool")])])
             health = summed[experience.trajectory_column("end")[owners]] - summed[rows]
-        weights = evidence.weights * experience.example_weights(rows)
-        return Nearby(
-            rows, weights.astype(np.float64), experience.trajectory_column("template")[owners], places, health
-        )
+        return Nearby(rows, weights, experience.trajectory_column("template")[owners], places, health)
 
     def _action_experts(
         self, situation: Situation, candidates: CandidateSet, votes: "_Votes", left: Left | None
@@ -236,14 +281,14 @@ class Knowledge:
 class _Votes:
     """Share of the weighted examples that did each offered tool (M,), and weight that did each action (K,)."""
 
-    def __init__(self, experience: Experience, evidence: Evidence, candidates: CandidateSet) -> None:
-        trust = experience.example_weights(evidence.rows)
-        self._tools = experience.column("tool")[evidence.rows]
-        self._actions = experience.column("action")[evidence.rows]
+    def __init__(
+        self, experience: Experience, rows: NDArray[np.int64], weights_3N: Floats, candidates: CandidateSet
+    ) -> None:
+        self._tools = experience.column("tool")[rows]
+        self._actions = experience.column("action")[rows]
         self._candidates = candidates
         self._known_tools = len(experience.tools)
-        path, content = evidence.weights * trust, evidence.content_weights * trust
-        moment = evidence.moment_weights * trust
+        path, content, moment = weights_3N
         self.path_weight = float(path.sum())
         self.tool_examples = self._offered(path)
         self.path, self.content, self.moment = (self._tool_shares(weights) for weights in (path, content, moment))

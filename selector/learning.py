@@ -8,10 +8,11 @@ import numpy as np
 
 from selector.choice_model import ChoiceModel, action_features
 from selector.clusters import find_clusters
+from selector.corroboration import CorroborationConfig
 from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
-from selector.knowledge import Knowledge, Left
+from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
@@ -63,12 +64,14 @@ def learn(
     retrieval: RetrieverConfig | None = None,
     config: LearningConfig | None = None,
     on_example: OnExample | None = None,
+    corroboration: CorroborationConfig | None = CORROBORATION,
 ) -> Learned:
     """Learn from trajectories alone, without a store."""
     config = config or LearningConfig()
     experience = Experience(embedder.embed, embedder.identity.dimension)
     experience.extend(trajectories)
-    knowledge = Knowledge(experience, Retriever(experience, retrieval, seed=config.seed))
+    retriever = Retriever(experience, retrieval, seed=config.seed)
+    knowledge = Knowledge(experience, retriever, corroboration=corroboration)
     knowledge.learn(trajectories, first=0)
     knowledge.use_clusters(find_clusters(knowledge.retriever.states, seed=config.seed))
     fitted = fit_model(knowledge, trajectories, config, on_example)
@@ -96,11 +99,11 @@ def build_examples(
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
     share = _decision_share(knowledge, config.decisions)
-    rng = np.random.default_rng(config.seed)
+    sampling = _Sampling(tools, share, np.random.default_rng(config.seed), knowledge.example_trust())
     for members in units.values():
         left = knowledge.left_out([trajectories[number] for number in members], members)
         for number in members:
-            yield from _examples_of(knowledge, trajectories[number], number, left, _Sampling(tools, share, rng))
+            yield from _examples_of(knowledge, trajectories[number], number, left, sampling)
 
 
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:
@@ -131,18 +134,21 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, and the share of decisions that is used."""
+    """What is offered where the log is silent, the share of decisions used, and how far examples count (T, 2)."""
 
     tools: tuple[Candidate, ...]
     share: float
     rng: np.random.Generator
+    trust: np.ndarray
 
 
 def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
     """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
-    is_example = bool(knowledge.experience.trajectory_column("weight")[number] > 0)
+    columns = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust", "believed"))
+    weights, trust, believed = columns
+    is_example = bool(weights[number] > 0)
     wrong = [_did_harm(trajectory, position) for position in range(len(trajectory.steps))]
     if not (is_example or any(wrong)):
         return
@@ -156,7 +162,13 @@ def _examples_of(
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         made = example(knowledge, situation, goals, left, chosen)
-        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if wrong[position] else made
+        if wrong[position]:
+            yield replace(made, weight=HARM_WEIGHT * float(trust[number]), is_wrong=True)
+        else:
+            tool = knowledge.experience.tools.known(step.tool)
+            yield replace(
+                made, weight=float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
+            )
 
 
 def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:

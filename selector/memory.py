@@ -110,7 +110,13 @@ class Memory:
         )
         self._mark = loaded.mark
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
-        knowledge = Knowledge(loaded.experience, loaded.retriever, reward_of=reward_of, values=settings.config.values)
+        knowledge = Knowledge(
+            loaded.experience,
+            loaded.retriever,
+            reward_of=reward_of,
+            values=settings.config.values,
+            corroboration=settings.config.corroboration,
+        )
         knowledge.learn(loaded.trajectories, first=0)
         knowledge.outcomes.use_reports(self._reported())
         knowledge.use_clusters(self._clusters(knowledge))
@@ -155,6 +161,7 @@ class Memory:
             self._store.removals,
             self._settings.embedder.identity,
             (config.retrieval, config.penalties, config.hold_out, config.decisions, self._settings.seed),
+            config.corroboration,
         )
         return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 

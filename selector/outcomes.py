@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.clusters import StateClusters
+from selector.corroboration import Claims, CorroborationConfig, balanced
 from selector.credit import Credit, credit
 from selector.follow import Records
 from selector.hierarchy import build_hierarchy, tool_families
@@ -33,15 +34,21 @@ class Outcomes:
     weighs more than 1 in any cell.  `hierarchy` gives the prior of a tool, `records` how each sequence of tools ended.
     `reward_of` gives a trajectory's final reward in [0, 1].  There is one cluster of all states until `use_clusters`.
     With `values`, a step is credited with its λ-return under values learned as the trajectories came, so that a good
-    step of a failed trajectory is not blamed wholly; without, with the final reward itself.
+    step of a failed trajectory is not blamed wholly; without, with the final reward itself.  `corroboration` says how
+    far outcomes count by who reports them, None that all count alike.
     """
 
     def __init__(
-        self, experience: Experience, reward_of: RewardOf = success_of, values: ValueConfig | None = None
+        self,
+        experience: Experience,
+        reward_of: RewardOf = success_of,
+        values: ValueConfig | None = None,
+        corroboration: CorroborationConfig | None = None,
     ) -> None:
         self.clusters = StateClusters(np.zeros((0, experience.dimension), np.float32), 0)
         self._experience = experience
         self._reward_of = reward_of
+        self._corroboration = corroboration
         self._finals = Column(np.float64)
         self._row_clusters = Column(np.int64)
         self._immediate: dict[int, float] = {}
@@ -97,7 +104,9 @@ class Outcomes:
         self.hierarchy = build_hierarchy(self.successes_CT, self.counts_CT, families)
         finals = np.asarray(self._finals.values, np.float64)
         templates = experience.trajectory_column("template")[: len(finals)]
-        wins, attempts = (_sums(templates, values, len(experience.templates)) for values in _judged(finals))
+        trust = experience.trajectory_column("trust")[: len(finals)].astype(np.float64)
+        trust = self._corroborated(np.arange(len(finals)), trust, templates)
+        wins, attempts = (_sums(templates, trust * values, len(experience.templates)) for values in _judged(finals))
         self.records = Records(wins, attempts, low_value(wins, attempts, PruneConfig()))
 
     def _credited(self) -> Credit:
@@ -148,6 +157,7 @@ class Outcomes:
         cells = numbers * tools + experience.column("tool")[:rows]
         keys, group = np.unique(cells * (len(self._finals) + 1) + owners, return_inverse=True)
         trust = experience.trajectory_column("trust")[owners].astype(np.float64)
+        trust = self._corroborated(owners, trust, cells)
         totals = np.bincount(group, trust * self.credit.weights_N, len(keys))
         share = trust / np.maximum(totals, 1.0)[group] if len(keys) else trust
         successes, counts = (
@@ -155,6 +165,15 @@ class Outcomes:
             for values in (self.credit.successes_N, self.credit.weights_N)
         )
         return successes, counts
+
+    def _corroborated(self, owners: NDArray[np.integer], weights: Floats, arms: NDArray[np.integer]) -> Floats:
+        """Weights as far as sources vouch for what became of each arm, by trajectory (`owners`); one shape for all."""
+        experience = self._experience
+        if self._corroboration is None or not experience.is_contested or not len(weights):
+            return weights
+        sources, believed = (experience.trajectory_column(name)[owners] for name in ("source", "believed"))
+        claims = Claims(weights, arms.astype(np.int64), sources.astype(np.int64), believed)
+        return balanced(claims, experience.unbelieved_ratio, self._corroboration)
 
 
 def _judged(finals: Floats) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from selector.corroboration import CorroborationConfig
 from selector.errors import SelectorUsageError
 from selector.fitting import Penalties
 from selector.guard import Arm, Guard, Mode
@@ -42,7 +43,8 @@ class SelectorConfig:
     `allowance` in [0, 1) guides only while at most that share of the unaided reward can have been lost (None: no such
     condition).  `policy_weight` in [0, 1] is how far a trained policy's opinion counts beside that of experience, where
     the selector was given one.  `reward` says what an episode is worth, `values` how its steps are credited with that
-    (None: each with all of it, less the further it is from the end; `ValueConfig()`: by SARSA(λ)).
+    (None: each with all of it, less the further it is from the end; `ValueConfig()`: by SARSA(λ)).  `corroboration`
+    says when evidence counts in full by who vouches for it (None: always).
     """
 
     retrieval: RetrieverConfig = field(default_factory=RetrieverConfig)
@@ -70,6 +72,7 @@ class SelectorConfig:
     margin: float = 0.05
     confidence: float = 0.95
     allowance: float | None = None
+    corroboration: CorroborationConfig | None = field(default_factory=CorroborationConfig)
     following: bool = True
     record_episodes: bool = True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.decision_log import decision_row, episode_row
+from selector.decision_log import decision_row, episode_row, hidden_decision
 from selector.engine import Engine
 from selector.episode import EpisodeReport, StepReport
 from selector.feedback import LiveFeedback, Plan
@@ -20,7 +20,9 @@ from selector.records import Decision, SelectorConfig
 from selector.rules import Rule
 from selector.situation import Situation
 from trajstore.codec import to_json
+from trajstore.experience import past_step
 from trajstore.logbook import CallRow, EpisodeRow, Reported
+from trajstore.render import PastStep
 from trajstore.schema import Candidate, Step
 from trajstore.store import TrajectoryStore
 
@@ -88,8 +90,14 @@ class Room:
 
     def goal_similarities(self, task: str) -> NDArray[np.float32]:
         """Similarity of the task with every stored one."""
+        redactor = self._store.redactor
         with self._lock:
-            return self._memory.learned.knowledge.goal_similarities(Situation(task, "", (), ()))
+            asked = Situation(redactor.text(task) if redactor else task, "", (), ())
+            return self._memory.learned.knowledge.goal_similarities(asked)
+
+    def remembered(self, step: Step) -> PastStep:
+        """A step as the decisions after it see it: as it will be stored."""
+        return past_step(self._store.redactor.step(step) if self._store.redactor else step)
 
     def plan(self, episode_id: str) -> Plan:
         """How a new episode is to be treated."""
@@ -113,6 +121,7 @@ class Room:
             feedback=self.feedback,
             rules=settings.rules,
             policy=settings.policy,
+            redactor=self._store.redactor,
         )
 
     def decide_once(self, situation: Situation) -> Decision:
@@ -139,7 +148,7 @@ class Room:
         with self._lock:
             self._log(report.episode_id, report.decisions)
             trajectory_id = self._memory.add(report.trajectory) if report.trajectory.steps else ""
-            row = episode_row(report, trajectory_id, self._clock(), self._config.reward)
+            row = episode_row(self._hidden(report), trajectory_id, self._clock(), self._config.reward)
             self._store.logbook.end_episode(row)
             self.feedback.learn(self._memory.learned.knowledge)
             self.feedback.refresh()
@@ -157,6 +166,13 @@ class Room:
         self.keep_up()
         return outcome
 
+    def _hidden(self, report: EpisodeReport) -> EpisodeReport:
+        """A report whose task is named as it is stored."""
+        redactor, trajectory = self._store.redactor, report.trajectory
+        if redactor is None:
+            return report
+        return replace(report, trajectory=replace(trajectory, task=redactor.task(trajectory.task)))
+
     def _make_feedback(self) -> LiveFeedback:
         return LiveFeedback(self._store.logbook, self.namespace, self._config, self._clock)
 
@@ -165,8 +181,9 @@ class Room:
         return CallRow(self._memory.namespace, report.episode_id, step.tool, step.has_failed, self._clock())
 
     def _log(self, episode: str, decisions: Sequence[tuple[int, Decision]], calls: Sequence[CallRow] = ()) -> None:
-        now, namespace = self._clock(), self._memory.namespace
-        rows = [decision_row(one, episode, step, namespace, now) for step, one in decisions]
+        now, namespace, redactor = self._clock(), self._memory.namespace, self._store.redactor
+        shown = ((step, hidden_decision(one, redactor) if redactor else one) for step, one in decisions)
+        rows = [decision_row(one, episode, step, namespace, now) for step, one in shown]
         if rows or calls:
             self._store.logbook.add(rows, calls)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from selector.mentions import Mentions, find, phrase_numbers, read
 from selector.reading import Distinct, distinct
 from trajstore.experience import Experience, Playback
+from trajstore.redact import KeyedRedactor
 from trajstore.render import Call, PastStep, call_of, render_goal, render_state
 from trajstore.schema import Candidate
 
@@ -92,6 +93,15 @@ class Situation:
     def last(self) -> PastStep | None:
         """The newest step, None at the start."""
         return self.history[-1] if self.history else None
+
+
+def hidden(situation: Situation, redactor: KeyedRedactor) -> Situation:
+    """A situation with secrets hidden as in stored ones, itself where there are none; its history was hidden before."""
+    task, state = redactor.text(situation.task), redactor.text(situation.state)
+    candidates = tuple(map(redactor.candidate, situation.candidates))
+    if (task, state, candidates) == (situation.task, situation.state, situation.candidates):
+        return situation
+    return Situation(task, state, situation.history, candidates)
 
 
 @dataclass(frozen=True, slots=True)

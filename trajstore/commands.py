@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -21,11 +21,14 @@ from trajstore.live_embedder import embedder_status, refresh_student
 from trajstore.opening import is_database_there, public_path
 from trajstore.output import Tell, print_json, print_table, progress_bars
 from trajstore.recollection import Recollection, recollect, stored_embedder
+from trajstore.redact import Redactor
+from trajstore.redaction_rules import DEFAULT_RULES, load_rules
 from trajstore.render import PastStep
+from trajstore.schema import JUDGES, Judge
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
 from trajstore.server_search import Situation, recollect_near, refresh
-from trajstore.store import TrajectoryStore
+from trajstore.store import DEFAULT_REDACTOR, TrajectoryStore
 
 ROWS_SHOWN = 20
 
@@ -39,32 +42,48 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", metavar="N", help="Whose experience.")]
 SourceOption = Annotated[str | None, typer.Option("--source", metavar="S", help="Who supplied the trajectories.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+JudgeOption = Annotated[
+    str | None, typer.Option("--judge", metavar="J", help=f"Who judged success: {', '.join(sorted(JUDGES))}.")
+]
+TrustOption = Annotated[
+    float | None, typer.Option("--trust", min=0.0, max=1.0, help="How far the labels are believed, 0 to 1.")
+]
+RedactOption = Annotated[bool, typer.Option("--redact/--no-redact", help="Hide secrets and personal data.")]
+RulesOption = Annotated[
+    str | None, typer.Option("--redact-rules", metavar="FILE", help="TOML file that changes what is hidden.")
+]
 
 app = typer.Typer()
 
 
 @app.command()
-def ingest(
+def ingest(  # noqa: PLR0913 - one argument for one option
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files (.gz too), folders, or - for stdin.")],
     *,
     db: DatabaseOption,
     format_name: Annotated[str, typer.Option("--format", metavar="F", help=f"One of {', '.join(FORMATS)}.")] = "auto",
     source: SourceOption = None,
     namespace: NamespaceOption = None,
+    judge: JudgeOption = None,
+    trust: TrustOption = None,
     is_embedding: Annotated[bool, typer.Option("--embed/--no-embed", help="Embed and index at once.")] = True,
+    is_redacting: RedactOption = True,
+    rules: RulesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read agents' logs into the store.
+    """Read agents' logs into the store, secrets and personal data hidden.
 
     What is there already is not added again; a record that cannot be read is reported, and the rest is kept.
-    --source and --namespace replace what the records say of themselves.
+    --source, --namespace, --judge and --trust replace what the records say of themselves: with --judge self a
+    stranger's log counts only as far as others agree with it.
     """
-    with open_store(db) as store, progress_bars() as tell:
+    given: dict[str, Any] = {"source": source, "namespace": namespace, "judge": _as_judge(judge), "trust": trust}
+    with open_store(db, redactor=_redactor(rules, is_redacting=is_redacting)) as store, progress_bars() as tell:
 
         def progress(read: FileProgress) -> None:
             tell(read.name, read.read_bytes, read.total_bytes or read.read_bytes)
 
-        report = ingest_into(store, paths, format=format_name, source=source, namespace=namespace, progress=progress)
+        report = ingest_into(store, paths, format=format_name, progress=progress, **given)
         if is_embedding:
             _embed(store, tell)
     if as_json:
@@ -212,9 +231,9 @@ def require_file(db: str) -> None:
         )
 
 
-def open_store(db: str) -> TrajectoryStore:
+def open_store(db: str, *, redactor: Redactor | None = DEFAULT_REDACTOR) -> TrajectoryStore:
     """Open the store at `db`, making it where there is none."""
-    return TrajectoryStore(db)
+    return TrajectoryStore(db, redactor=redactor)
 
 
 def open_existing_store(db: str) -> TrajectoryStore:
@@ -260,6 +279,18 @@ def _print_copied(report: BackupReport, *, as_json: bool) -> None:
         aside = [] if report.set_aside is None else ["the damaged file is now"]
         columns = ["trajectories", "steps", *aside]
         print_table(columns, [[report.trajectories, report.steps, *([report.set_aside] if aside else [])]])
+
+
+def _as_judge(name: str | None) -> Judge | None:
+    if name is not None and name not in JUDGES:
+        raise UsageError(f"--judge must be one of {', '.join(sorted(JUDGES))}, got {name!r}")
+    return cast(Judge | None, name)
+
+
+def _redactor(rules: str | None, *, is_redacting: bool) -> Redactor | None:
+    if rules is not None and not is_redacting:
+        raise UsageError("--redact-rules says what to hide, and --no-redact that nothing is: give one of them")
+    return Redactor(DEFAULT_RULES if rules is None else load_rules(rules)) if is_redacting else None
 
 
 def _print_report(report: IngestReport) -> None:

@@ -74,6 +74,16 @@ def imitation_weight(trajectory: Trajectory) -> float:
     return trajectory.trust if trajectory.success else 0.0
 
 
+def is_believed(trajectory: Trajectory) -> bool:
+    """Whether what a trajectory claims of its outcome was judged by someone else than itself or a language model."""
+    return trajectory.judge in BELIEVED_JUDGES
+
+
+def label_trust(trajectory: Trajectory) -> float:
+    """How far the outcome that a trajectory claims is believed, in [0, 1]."""
+    return trajectory.trust * (1.0 if is_believed(trajectory) else UNJUDGED_WEIGHT)
+
+
 def wasted_steps(playback: Playback) -> tuple[bool, ...]:
     """Whether each step lies on a way that led back to where it began: same state, observation and candidates.
 
@@ -132,6 +142,7 @@ class Experience:
             "success": Column(np.float32),
             "weight": Column(np.float32),
             "trust": Column(np.float32),
+            "believed": Column(np.bool_),
         }
         self._step_columns = {
             "trajectory": Column(np.int32),
@@ -144,6 +155,7 @@ class Experience:
             "wasted": Column(np.bool_),
             "suffix": Column(np.int64, len(SUFFIX_LENGTHS)),
         }
+        self._believed_weight = self._unbelieved_weight = 0.0
         self._states = Column(np.float16, dimension)
         self._goal_vectors = Column(np.float32, dimension)
         self._moment_vectors = Column(np.float16, dimension)
@@ -169,8 +181,21 @@ class Experience:
         weights = self.trajectory_column("weight")[self.column("trajectory")[rows]]
         return np.asarray(np.where(self.column("wasted")[rows], 0.0, weights), np.float32)
 
+    @property
+    def is_contested(self) -> bool:
+        """Whether evidence needs weighing by who brought it: there are several sources, and someone who is believed."""
+        return len(self.sources) > 1 and self._believed_weight > 0.0
+
+    @property
+    def unbelieved_ratio(self) -> float:
+        """Weight of examples whose word counts only with corroboration over that of the others; ∞ without others."""
+        return self._unbelieved_weight / self._believed_weight if self._believed_weight else np.inf
+
     def trajectory_column(self, name: str) -> NDArray[Any]:  # Any: as above
-        """A column of the trajectories, by its name in the constructor: family, source, template, success and so on."""
+        """A column of the trajectories, by its name in the constructor: family, source, template, success and so on.
+
+        `believed` says whether its word counts without corroboration: it is judged, by a judge who is believed.
+        """
         return self._trajectory_columns[name].values
 
     @property
@@ -246,8 +271,18 @@ class Experience:
         columns["success"].extend([_number(trajectory.success)])
         columns["created"].extend([trajectory.created_at or 0.0])
         columns["weight"].extend([imitation_weight(trajectory)])
-        columns["trust"].extend([trajectory.trust])
+        self._weigh(trajectory)
+        columns["trust"].extend([label_trust(trajectory)])
+        columns["believed"].extend([trajectory.success is not None and is_believed(trajectory)])
         return number
+
+    def _weigh(self, trajectory: Trajectory) -> None:
+        """Count the weight of its examples among what is believed, or among what needs corroboration."""
+        weight = imitation_weight(trajectory) * sum(step.kind == "tool" for step in trajectory.steps)
+        if trajectory.success is not None and is_believed(trajectory):
+            self._believed_weight += weight
+        else:
+            self._unbelieved_weight += weight
 
 
 def _number(value: float | None) -> float:

@@ -9,6 +9,9 @@ steps that agree (longest suffix first).  Its weight as evidence is that of an a
 with b the background, the median similarity of a fixed random sample of stored rows (at most 1 − floor), so that
 the bandwidth follows the data.  No trajectory contributes more than `trajectory_cap` in all: near-duplicate steps of
 one pass are not independent.
+
+Nobody crowds out the others: what is believed, what needs corroboration and what failed are taken apart, and where one
+source holds most of the nearest rows, the nearest of the others are taken as well.
 """
 
 import threading
@@ -32,6 +35,8 @@ MakeIndex = Callable[[Floats, Offer], VectorIndex]
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
 BACKGROUND_ROWS = 256
 TAIL_ROWS = 2048
+CROWDED = 0.5
+CROWDED_TIMES = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +230,28 @@ class Retriever:
         while True:
             near = self.index.search(query.state, wanted).rows
             allowed = self._allowed(near, query)
-            if len(allowed) >= min(self.config.pool, self.config.nearest) or wanted >= len(self.index):
+            is_enough = len(allowed) >= min(self.config.pool, self.config.nearest)
+            if wanted >= len(self.index) or (
+                is_enough and not (wanted == self.config.pool and self._is_crowded(allowed))
+            ):
                 break
             wanted *= 4
         tail = np.arange(len(self.index), len(self.states))
         same_order = self._same_order(query) if self._keys.order else np.zeros(0, np.int64)
         return distinct(np.concatenate([allowed, self._allowed(np.concatenate([tail, same_order]), query)]))
+
+    def _is_crowded(self, rows: Rows) -> bool:
+        """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
+        experience = self._experience
+        if not experience.is_contested or not len(rows):
+            return False
+        owners = experience.column("trajectory")[rows]
+        sources, believed = (experience.trajectory_column(name) for name in ("source", "believed"))
+        here = np.bincount(sources[owners])
+        most = int(np.argmax(here))
+        shares = (here[most] / len(rows), 1.0 - believed[owners].mean())
+        usual = ((sources == most).mean(), 1.0 - believed.mean())
+        return any(one > max(CROWDED, CROWDED_TIMES * other) for one, other in zip(shares, usual, strict=True))
 
     def _allowed(self, rows: Rows, query: Query) -> Rows:
         if query.excluded is None or not len(rows):
@@ -279,10 +300,15 @@ class Retriever:
         return np.stack([content + keys.order * order, content / (keys.state + keys.goal or 1.0), moments])
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:
-        """Positions of the nearest rows by any similarity, of examples and of failures apart, nearest first."""
-        is_example = self._experience.example_weights(rows) > 0
+        """Positions of the nearest rows by any similarity, of each kind and of no one source alone, nearest first."""
+        experience, most = self._experience, self.config.nearest
+        owners = experience.column("trajectory")[rows]
+        is_example, believed = experience.example_weights(rows) > 0, experience.trajectory_column("believed")[owners]
+        kinds = 2 * is_example + (believed if experience.is_contested else False)
+        sources = experience.trajectory_column("source")[owners]
         parts = [
-            _nearest_of(np.flatnonzero(which), similarities, self.config.nearest) for which in (is_example, ~is_example)
+            _nearest_of(np.flatnonzero(kinds == kind), sources, similarities, most)
+            for kind in np.unique(kinds).tolist()
         ]
         kept = distinct(np.concatenate(parts))
         return kept[np.argsort(-similarities[0, kept], kind="stable")]
@@ -354,12 +380,29 @@ def _agreement(suffixes: NDArray[np.int64], query: Query) -> Floats:
     return np.asarray(SUFFIX_SIMILARITY[agree], np.float32)
 
 
-def _nearest_of(members: NDArray[np.intp], similarities: Floats, most: int) -> NDArray[np.intp]:
-    """Positions, among the members, of the nearest by each similarity."""
+def _nearest_of(
+    members: NDArray[np.intp], sources: NDArray[np.integer], similarities: Floats, most: int
+) -> NDArray[np.intp]:
+    """Positions of those members that are nearest by each similarity.
+
+    Where one source holds most of them, half as many of the nearest of the others come too.
+    """
     if len(members) <= most:
         return members
-    places = np.argpartition(-similarities[:, members], most, axis=1)[:, :most]
-    return members[places.ravel()]
+    values, own = similarities[:, members], sources[members]
+    found = [*np.argpartition(-values, most, axis=1)[:, :most]]
+    if (own != own[0]).any():
+        found += [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
+    return members[np.concatenate(found)]
+
+
+def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The nearest of all other sources, half as many as `places`, where one source holds most of those; else none."""
+    counts = np.bincount(sources[places])
+    if counts.max() <= CROWDED * len(places):
+        return places[:0]
+    others, most = np.flatnonzero(sources != np.argmax(counts)), len(places) // 2
+    return others if len(others) <= most else others[np.argpartition(-values[others], most)[:most]]
 
 
 def _rows_by_suffix(experience: Experience) -> dict[int, list[int]]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,10 +23,13 @@ from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, 
 from trajstore.experience import embedded_texts
 from trajstore.faultpoints import faultpoint
 from trajstore.identity import EmbedderIdentity
+from trajstore.limits import Limits
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
 from trajstore.marks import BEGINNING, Mark, read_mark
 from trajstore.opening import open_database
-from trajstore.rows import to_row
+from trajstore.redact import KeyedRedactor, Redactor
+from trajstore.redaction_key import redaction_key
+from trajstore.rows import TrajectoryRow, to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
@@ -82,6 +86,8 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
+DEFAULT_REDACTOR = Redactor()
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +108,22 @@ class TrajectoryStore:
     ":memory:" is one that is not kept, postgresql://user@host/database one on a server with pgvector.
 
     Everything that a method acknowledges is on disk when it returns.  `clock` gives seconds since 1970; a write waits
-    up to `busy_seconds` for other processes.
+    up to `busy_seconds` for other processes.  `redactor` hides secrets and personal data in whatever is added
+    (`trajstore.redact`), None keeps every text as it comes; `limits` say how large a trajectory may be.
     """
 
     def __init__(
-        self, path: str | Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
+        self,
+        path: str | Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float = BUSY_SECONDS,
+        redactor: Redactor | None = DEFAULT_REDACTOR,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._database = open_database(path, busy_seconds=busy_seconds)
         self._clock = clock
+        self._redactor, self._limits = redactor, limits
         self.logbook = Logbook(self._database)
         self.server_index = ServerIndex(self._database)  # only a server keeps one
 
@@ -117,6 +131,11 @@ class TrajectoryStore:
     def path(self) -> str:
         """Where the file lies, or the address on a server, without a password."""
         return self._database.path
+
+    @cached_property
+    def redactor(self) -> KeyedRedactor | None:
+        """What hides secrets in all that is added, with this store's key; None where nothing is hidden."""
+        return None if self._redactor is None else self._redactor.keyed(redaction_key(self._database))
 
     @property
     def is_on_server(self) -> bool:
@@ -155,8 +174,16 @@ class TrajectoryStore:
     def add_batch(self, trajectories: Iterable[Trajectory]) -> AddReport:
         """Store several in one transaction: all of them, or after an error none."""
         now = self._clock()
-        rows = [to_row(trajectory, trajectory.trajectory_id or uuid.uuid4().hex, now) for trajectory in trajectories]
+        rows = [self._row(trajectory, now) for trajectory in trajectories]
         return self._database.group.run(lambda connection: insert_all(connection, rows))
+
+    def _row(self, trajectory: Trajectory, now: float) -> TrajectoryRow:
+        """What is stored of a trajectory: within the limits, secrets hidden."""
+        self._limits.check(trajectory)
+        hidden = self.redactor.trajectory(trajectory) if self.redactor else trajectory
+        row = to_row(hidden, trajectory.trajectory_id or uuid.uuid4().hex, now)
+        self._limits.check_row(row)
+        return row
 
     def get(self, trajectory_id: str) -> Trajectory:
         """The trajectory with this id (`UnknownTrajectory` otherwise)."""
@@ -221,9 +248,8 @@ class TrajectoryStore:
             outcome = end_episode(connection, ended)
             if outcome == "applied" and ended.trajectory_id:
                 ((_, stored),) = read_chunk(connection, 0, 1, "id = ?", [ended.trajectory_id])
-                judged = replace(
-                    stored, success=ended.success, reward=ended.reward, kpis=kpis, stop_reason=ended.stop_reason
-                )
+                reason = self.redactor.text(ended.stop_reason) if self.redactor else ended.stop_reason
+                judged = replace(stored, success=ended.success, reward=ended.reward, kpis=kpis, stop_reason=reason)
                 rewrite(connection, to_row(judged, ended.trajectory_id, self._clock()))
                 count_revision(connection)
             return outcome

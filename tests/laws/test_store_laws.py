@@ -41,7 +41,7 @@ SMALL_TRAJECTORIES = st.builds(
 @LAW
 @given(TRAJECTORIES)
 def test_what_is_added_comes_back_equal(trajectory: Trajectory):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         trajectory_id = store.add(trajectory)
         stored = store.get(trajectory_id)
     assert content(stored) == content(trajectory)
@@ -52,7 +52,7 @@ def test_what_is_added_comes_back_equal(trajectory: Trajectory):
 @LAW
 @given(TRAJECTORIES)
 def test_the_content_hash_survives_storing(trajectory: Trajectory):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         stored = store.get(store.add(trajectory))
         assert content_hash(stored) == content_hash(trajectory)
         assert store.add_batch([stored]).duplicates == 1
@@ -61,7 +61,7 @@ def test_the_content_hash_survives_storing(trajectory: Trajectory):
 @LAW
 @given(TRAJECTORIES, TRAJECTORIES)
 def test_contents_that_differ_are_stored_apart(one: Trajectory, other: Trajectory):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         store.add_many([one, other])
         stored = [content(trajectory) for trajectory in store.trajectories()]
     assert content(one) in stored
@@ -71,7 +71,7 @@ def test_contents_that_differ_are_stored_apart(one: Trajectory, other: Trajector
 @LAW
 @given(st.lists(TRAJECTORIES, max_size=4))
 def test_one_batch_and_one_by_one_store_the_same(trajectories: list[Trajectory]):
-    with TrajectoryStore(":memory:") as batched, TrajectoryStore(":memory:") as single:
+    with TrajectoryStore(":memory:", redactor=None) as batched, TrajectoryStore(":memory:", redactor=None) as single:
         batched.add_batch(trajectories)
         for trajectory in trajectories:
             single.add(trajectory)
@@ -82,7 +82,7 @@ def test_one_batch_and_one_by_one_store_the_same(trajectories: list[Trajectory])
 @LAW
 @given(st.lists(TRAJECTORIES, max_size=3))
 def test_a_second_addition_adds_nothing(trajectories: list[Trajectory]):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         first = store.add_batch(trajectories)
         before = store.generation
         again = store.add_batch(trajectories)
@@ -94,7 +94,7 @@ def test_a_second_addition_adds_nothing(trajectories: list[Trajectory]):
 @LAW
 @given(TEXTS, TEXTS)
 def test_a_filter_never_reads_its_value_as_sql(source: str, asked: str):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         store.add(make_trajectory(source=source))
         assert len(list(store.trajectories(TrajectoryFilter(source=asked)))) == (source == asked)
 
@@ -103,7 +103,7 @@ def test_a_filter_never_reads_its_value_as_sql(source: str, asked: str):
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 900)), max_size=6), max_size=8))
 @example([[(False, 551)], [(False, 43), (True, 128), (False, 10), (True, 71), (True, 336), (False, 453)]])
 def test_what_is_forgotten_is_in_no_byte_of_any_file(batches: list[list[tuple[bool, int]]]):
-    with tempfile.TemporaryDirectory() as folder, TrajectoryStore(Path(folder) / "agent.db") as store:
+    with tempfile.TemporaryDirectory() as folder, TrajectoryStore(Path(folder) / "agent.db", redactor=None) as store:
         for at, batch in enumerate(batches):
             store.add_many(secretive(f"{at}-{place}", *about) for place, about in enumerate(batch))
         VectorCache(store, HashedEmbedder(16)).embed(
@@ -263,7 +263,7 @@ TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
 @LAW
 @given(TRAJECTORIES)
 def test_scanned_cells_agree_with_the_records(trajectory: Trajectory):
-    with TrajectoryStore(":memory:") as store:
+    with TrajectoryStore(":memory:", redactor=None) as store:
         store.add(trajectory)
         cells = list(store.read_steps())
         (head,) = store.read_trajectory_rows()

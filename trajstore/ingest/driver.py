@@ -1,14 +1,16 @@
 """Reading into a store: what is there already is not added again, and no batch is half-written."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from trajstore.errors import InvalidRecord
 from trajstore.ingest.detect import AUTO
 from trajstore.ingest.reading import Progress
 from trajstore.ingest.records import Rejection
 from trajstore.ingest.trajectories import ReadTrajectory, read_records
+from trajstore.schema import Judge
 from trajstore.store import TrajectoryStore
 from trajstore.trajectory_table import AddReport
 
@@ -26,23 +28,29 @@ class IngestReport:
     steps: int = 0
 
 
-def ingest(
+def ingest(  # noqa: PLR0913 - all but the first two are optional, and replace what records say
     store: TrajectoryStore,
     paths: Iterable[str | Path],
     *,
     format: str = AUTO,  # noqa: A002 - the name of the command's option
     source: str | None = None,
     namespace: str | None = None,
+    judge: Judge | None = None,
+    trust: float | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Add every readable record of `paths` to the store, in batches that are durable one by one.
 
-    `source` and `namespace` replace what the records say.  `progress` is called with the bytes read of each file.
-    Raises `UsageError` for a missing file and `UnknownFormat` before anything is added; doing it twice adds nothing.
+    `source`, `namespace`, `judge` and `trust` in [0, 1] replace what the records say: give a stranger's log the judge
+    "self", whatever it claims, and it counts only as far as others agree.  `progress` is called with the bytes read of
+    each file.  Raises `UsageError` for a missing file and `UnknownFormat` before anything is added; doing it twice adds
+    nothing.
     """
+    given = {"source": source, "judge": judge, "trust": trust}
+    replaced = {name: value for name, value in given.items() if value is not None}
     report = IngestReport()
     for batch in _batches(read_records(paths, format, progress)):
-        readable = [_owned(found, source, namespace) for found in batch if isinstance(found, ReadTrajectory)]
+        readable = [_owned(found, replaced, namespace) for found in batch if isinstance(found, ReadTrajectory)]
         rejected = tuple(found for found in batch if isinstance(found, Rejection))
         report = _sum(report, _added(store, readable), IngestReport(rejected=rejected))
     return report
@@ -68,10 +76,8 @@ def _characters(item: ReadTrajectory | Rejection) -> int:
     return sum(len(step.observation) + len(step.state) for step in item.trajectory.steps)
 
 
-def _owned(read: ReadTrajectory, source: str | None, namespace: str | None) -> ReadTrajectory:
-    trajectory = read.trajectory
-    if source is not None:
-        trajectory = replace(trajectory, source=source)
+def _owned(read: ReadTrajectory, replaced: Mapping[str, Any], namespace: str | None) -> ReadTrajectory:
+    trajectory = replace(read.trajectory, **replaced)
     if namespace is not None:
         trajectory = replace(trajectory, task=replace(trajectory.task, namespace=namespace))
     return replace(read, trajectory=trajectory)

@@ -19,11 +19,52 @@ Layout = Literal["lines", "document"]
 
 HEAD_BYTES = 1 << 20
 LARGEST_RECORD_BYTES = 1 << 29
+DENSEST_GZIP = 250
+"""How many times its size a gzip file may unpack to; logs stay far below, and 1,032 is what the format can do."""
+MOST_EMPTY_LINES = 1_000_000
+FREE_SHARE = 0.5
+"""How much of the free disk a pipe may fill while it is copied."""
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".traj", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".traj.gz")
 _CHUNK_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _STDIN = "-"
 _UNREADABLE = (EOFError, OSError, zlib.error)
+
+
+class _TooDense(OSError):
+    """A file unpacks to far more than any log: reading on could fill memory or take for ever."""
+
+
+class _GzipContent(gzip.GzipFile):
+    """The content of a gzip file, up to `DENSEST_GZIP` times as long as what it was unpacked from."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+        self._most_bytes = HEAD_BYTES
+
+    def read1(self, size: int = -1) -> bytes:
+        """The next piece, unless there were too many."""
+        self._require_sparse()
+        return super().read1(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """The next line, up to `size` bytes."""
+        most_bytes = LARGEST_RECORD_BYTES if size is None or size < 0 else size
+        line = io.BytesIO()
+        while line.tell() < most_bytes:
+            self._require_sparse()
+            part = super().readline(min(HEAD_BYTES, most_bytes - line.tell()))
+            line.write(part)
+            if not part or part.endswith(b"\n"):
+                break
+        return line.getvalue()
+
+    def _require_sparse(self) -> None:
+        if self.tell() > self._most_bytes:
+            self._most_bytes = HEAD_BYTES + DENSEST_GZIP * self._packed.tell()
+            if self.tell() > self._most_bytes:
+                raise _TooDense
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +112,12 @@ def _files_at(name: str, spooled: Path) -> list[InputFile]:
 
 
 def _spooled(name: str, pipe: IO[bytes], spooled: Path) -> InputFile:
+    most_bytes = int(FREE_SHARE * shutil.disk_usage(spooled.parent).free)
     with spooled.open("wb") as copy:
-        shutil.copyfileobj(pipe, copy)
+        while chunk := pipe.read(_CHUNK_BYTES):
+            if copy.tell() + len(chunk) > most_bytes:
+                raise UsageError(f"{name} is longer than {most_bytes >> 20:,} MiB, half of the free disk: give a file")
+            copy.write(chunk)
     return InputFile(name, spooled, spooled.stat().st_size)
 
 
@@ -102,7 +147,7 @@ def _opened(file: InputFile) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         if not is_gzip:
             yield packed, packed
             return
-        with gzip.GzipFile(fileobj=packed) as content:
+        with _GzipContent(packed) as content:
             yield packed, content  # type: ignore[misc]  # GzipFile has all of IO[bytes] that is used here
 
 
@@ -174,8 +219,8 @@ class _Piece:
 
 
 def _lines(name: str, content: IO[bytes]) -> Iterator[_Piece]:
-    number = 0
-    while True:
+    number = empty = 0
+    while empty < MOST_EMPTY_LINES:
         number += 1
         try:
             line = content.readline(LARGEST_RECORD_BYTES)
@@ -189,6 +234,9 @@ def _lines(name: str, content: IO[bytes]) -> Iterator[_Piece]:
             yield _Piece(f"{name}:{number}", b"", f"the record is longer than {LARGEST_RECORD_BYTES >> 20} MiB")
         elif line.strip():
             yield _Piece(f"{name}:{number}", line)
+        else:
+            empty += 1
+    yield _Piece(f"{name}:{number}", b"", f"there are {MOST_EMPTY_LINES:,} empty lines up to here, and no log has more")
 
 
 def _skip_rest(line: bytes, content: IO[bytes]) -> bool:
@@ -232,6 +280,8 @@ def _decoded(file: str, piece: _Piece, cut_levels: int) -> Iterator[Document | R
 
 
 def _file_problem(error: Exception) -> str:
+    if isinstance(error, _TooDense):
+        return f"the gzip file unpacks to more than {DENSEST_GZIP} times its size, which no log does: unpack it by hand"
     if isinstance(error, EOFError):
         return "the gzip file ends early"
     if isinstance(error, (zlib.error, gzip.BadGzipFile)):
