@@ -306,10 +306,8 @@ class Retriever:
         is_example, believed = experience.example_weights(rows) > 0, experience.trajectory_column("believed")[owners]
         kinds = 2 * is_example + (believed if experience.is_contested else False)
         sources = experience.trajectory_column("source")[owners]
-        parts = [
-            _nearest_of(np.flatnonzero(kinds == kind), sources, similarities, most)
-            for kind in np.unique(kinds).tolist()
-        ]
+        groups = [np.flatnonzero(kinds == kind) for kind in range(4)]
+        parts = [_nearest_of(members, sources, similarities, most) for members in groups]
         kept = distinct(np.concatenate(parts))
         return kept[np.argsort(-similarities[0, kept], kind="stable")]
 
@@ -402,7 +400,8 @@ def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.
     if counts.max() <= CROWDED * len(places):
         return places[:0]
     others, most = np.flatnonzero(sources != np.argmax(counts)), len(places) // 2
-    return others if len(others) <= most else others[np.argpartition(-values[others], most)[:most]]
+    nearest: NDArray[np.intp] = others[np.argsort(-values[others], kind="stable")[:most]]
+    return nearest
 
 
 def _rows_by_suffix(experience: Experience) -> dict[int, list[int]]:

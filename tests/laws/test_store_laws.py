@@ -135,7 +135,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
     left = Bundle("left")
 
     def open_store(self, folder: Path) -> TrajectoryStore:
-        return TrajectoryStore(folder / "agent.db")
+        return TrajectoryStore(folder / "agent.db", redactor=None)
 
     def __init__(self) -> None:
         super().__init__()
