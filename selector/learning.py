@@ -12,6 +12,7 @@ from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
+from selector.path_gain import paths_help
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
@@ -20,6 +21,7 @@ from trajstore.schema import Candidate, Trajectory
 
 HoldOut = Literal["group", "family"]
 ENDED = "done"
+PATH_DECISIONS = 1000
 HARM_WEIGHT = 0.5
 OnExample = Callable[[int, int], None]
 
@@ -82,25 +84,42 @@ def fit_model(
     on_example: OnExample | None = None,
 ) -> Fitted:
     """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
-    examples = list(_reported(build_examples(knowledge, trajectories, config), config.decisions, on_example))
+    with_paths = _should_use_paths(knowledge, trajectories, config)
+    made = build_examples(knowledge, trajectories, config, with_paths=with_paths)
+    examples = list(_reported(made, config.decisions, on_example))
     model = fit(examples, len(knowledge.experience.tools), config.penalties)
     return Fitted(model, fit_path_model(examples, model), familiar_among(examples))
 
 
+def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
+    """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
+    described = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
+    if not any(candidate.args or candidate.text for candidate in described):
+        return False
+    few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
+    examples = list(build_examples(knowledge, trajectories, few, with_paths=True))
+    return paths_help(examples, len(knowledge.experience.tools), config.penalties)
+
+
 def build_examples(
-    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig
+    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, with_paths: bool = False
 ) -> Iterator[Example]:
-    """The decisions of successful trajectories, each assessed without its own unit; unit by unit."""
+    """The decisions of successful trajectories, each assessed without its own unit; unit by unit.
+
+    They are compared with stored paths too where `with_paths` says so.
+    """
     units: dict[str, list[int]] = {}
     for number, trajectory in enumerate(trajectories):
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
     share = _decision_share(knowledge, config.decisions)
     rng = np.random.default_rng(config.seed)
-    for members in units.values():
+    sampling = _Sampling(tools, share, rng, with_paths)
+    for unit, members in enumerate(units.values()):
         left = knowledge.left_out([trajectories[number] for number in members], members)
         for number in members:
-            yield from _examples_of(knowledge, trajectories[number], number, left, _Sampling(tools, share, rng))
+            made = _examples_of(knowledge, trajectories[number], number, left, sampling)
+            yield from (replace(one, unit=unit) for one in made)
 
 
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:
@@ -109,8 +128,16 @@ def known_tools(experience: Experience) -> tuple[Candidate, ...]:
     return tuple(Candidate(names[number]) for number in np.unique(experience.column("tool")).tolist())
 
 
-def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left: Left | None, chosen: int) -> Example:
-    """One decision as the choice model sees it."""
+def example(
+    knowledge: Knowledge,
+    situation: Situation,
+    goals: np.ndarray,
+    left: Left | None,
+    chosen: int,
+    *,
+    with_paths: bool = False,
+) -> Example:
+    """One decision as the choice model sees it; `with_paths` compares it with stored paths too."""
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
     tools = candidates.tools[candidates.tool_of]
@@ -119,7 +146,7 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
         assessment.experts,
         words,
         tools,
-        action_features(situation),
+        action_features(situation, knowledge.path_relations(situation, goals, left) if with_paths else None),
         chosen,
         1.0,
         paths.features_PF,
@@ -131,11 +158,12 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, and the share of decisions that is used."""
+    """What is offered where the log is silent, the share of decisions that is used, and what they are compared with."""
 
     tools: tuple[Candidate, ...]
     share: float
     rng: np.random.Generator
+    with_paths: bool
 
 
 def _examples_of(
@@ -155,7 +183,7 @@ def _examples_of(
         if chosen is None or len(situation.candidates) < 2 or (wrong[position] and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
-        made = example(knowledge, situation, goals, left, chosen)
+        made = example(knowledge, situation, goals, left, chosen, with_paths=sampling.with_paths)
         yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if wrong[position] else made
 
 
