@@ -58,6 +58,10 @@ class CallTable:
         """Whether rows and columns have the same tool; shape (rows, columns)."""
         return np.asarray(self._row_tools[rows][:, None] == self._column_tools[columns][None, :])
 
+    def row_tools(self, rows: Numbers) -> Numbers:
+        """The number of each row's tool."""
+        return self._row_tools[rows]
+
     def shares_in(self, text: str) -> Floats:
         """Share of the words of each column's arguments that a text has, in [0, 1], 1 without arguments; shape (U,)."""
         known = (self._words.get(word, -1) for word in {*words_of(text), ""})

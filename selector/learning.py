@@ -1,6 +1,6 @@
 """Turns stored trajectories into what the engine knows: experience, order models and a fitted choice model."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -112,9 +112,9 @@ def build_examples(
     for number, trajectory in enumerate(trajectories):
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
-    share = _decision_share(knowledge, config.decisions)
+    shares = decision_shares(knowledge, config.decisions)
     rng = np.random.default_rng(config.seed)
-    sampling = _Sampling(tools, share, rng, with_paths)
+    sampling = _Sampling(tools, shares, rng, with_paths)
     for unit, members in enumerate(units.values()):
         left = knowledge.left_out([trajectories[number] for number in members], members)
         for number in members:
@@ -158,10 +158,10 @@ def example(
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, the share of decisions that is used, and what they are compared with."""
+    """What is offered where the log is silent, the share of each tool's decisions, and whether paths are asked."""
 
     tools: tuple[Candidate, ...]
-    share: float
+    shares: Mapping[str, float]
     rng: np.random.Generator
     with_paths: bool
 
@@ -176,15 +176,18 @@ def _examples_of(
         return
     playback, goals = play_back(trajectory), None
     for position in _lessons(playback, wrong, is_example=is_example):
-        if sampling.rng.random() >= sampling.share:
+        step = trajectory.steps[position]
+        share = sampling.shares.get(step.tool, 1.0)
+        if sampling.rng.random() >= share:
             continue
-        situation, step = situation_at(playback, position, sampling.tools), trajectory.steps[position]
+        situation = situation_at(playback, position, sampling.tools)
         chosen = place_of(situation, step.tool, step.args)
         if chosen is None or len(situation.candidates) < 2 or (wrong[position] and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         made = example(knowledge, situation, goals, left, chosen, with_paths=sampling.with_paths)
-        yield replace(made, weight=HARM_WEIGHT, is_wrong=True) if wrong[position] else made
+        weight = HARM_WEIGHT if wrong[position] else 1.0
+        yield replace(made, weight=weight / share, is_wrong=wrong[position])
 
 
 def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:
@@ -201,9 +204,21 @@ def _did_harm(trajectory: Trajectory, position: int) -> bool:
     return is_fatal or (trajectory.steps[position].reward or 0.0) < 0.0
 
 
-def _decision_share(knowledge: Knowledge, most: int) -> float:
-    weights = knowledge.experience.trajectory_column("weight")[knowledge.experience.column("trajectory")]
-    return min(1.0, most / max(int(np.count_nonzero(weights)), 1))
+def decision_shares(knowledge: Knowledge, most: int) -> dict[str, float]:
+    """The share in (0, 1] of each tool's decisions that is used, so that `most` of all are, or all of fewer.
+
+    Half of them are spread evenly over decisions, half over tools: what is done rarely (to commit, to pay, to answer)
+    is not lost among what is done all the time.  Whoever uses them weighs them by 1 / share (Horvitz & Thompson 1952).
+    """
+    experience = knowledge.experience
+    weights = experience.trajectory_column("weight")[experience.column("trajectory")]
+    counts = np.bincount(experience.column("tool")[weights > 0.0], minlength=len(experience.tools))
+    called = np.flatnonzero(counts)
+    even, own = 0.5 * most / max(int(counts.sum()), 1), 0.5 * most / max(len(called), 1)
+    if 2.0 * even >= 1.0:
+        return {}
+    names = experience.tools.names
+    return {names[tool]: min(1.0, even + own / float(counts[tool])) for tool in called.tolist()}
 
 
 def _reported(examples: Iterable[Example], total: int, on_example: OnExample | None) -> Iterator[Example]:

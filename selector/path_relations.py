@@ -28,6 +28,7 @@ SOON = 4
 SOON_DECAY = 0.7
 FLOOR = 0.02
 EXACT = 0.99
+DONE = 0.5
 LEAST_BELIEVED = 1e-4
 
 _NEXT = (
@@ -51,6 +52,12 @@ PATH_RELATIONS = (
     "best path does it next",
     "best path does it soon",
     *_EVER,
+    "paths do exactly it next, in the words of their own tasks",
+    "missing of what paths do before it",
+    "missing of what its tool does before it in paths",
+    "of its tool it fits best what paths do next",
+    "paths use its tool next with what is not offered",
+    "share of the paths that is done",
 )
 
 
@@ -90,6 +97,8 @@ class PathBook:
         for path in range(len(lengths_P)):
             self._steps_PL[path, : lengths_P[path]] = self._columns(path, ())
         self._own = len(self._table)
+        self._told_PL = self._as_told(paths)
+        self._before = _Before.of(self._tools_P, self._is_step)
         states = [path.states_LD for path in paths]
         self._states_ND = np.concatenate(states).astype(np.float32) if states else np.zeros((0, 0), np.float32)
         self._alignment = Alignment(len(lengths_P), int(lengths_P.max(initial=0)))
@@ -107,11 +116,18 @@ class PathBook:
         bound_PL = self._in_words_of(situation, believed_PL)
         calls = zip(situation.candidates, situation.calls, strict=True)
         rows = self._table.rows([(candidate.tool.lower(), call.action) for candidate, call in calls])
+        coming, bound = (self._coming(rows, steps_PL, believed_PL) for steps_PL in (self._steps_PL, bound_PL))
+        best = self._of_best(rows, believed_PL)
+        fits = np.maximum(coming[:, 0], bound[:, 0])
         parts = [
-            self._coming(rows, self._steps_PL, believed_PL),
-            self._coming(rows, bound_PL, believed_PL),
-            self._of_best(rows, believed_PL),
+            coming,
+            bound,
+            best,
             self._ever(rows, believed_PL),
+            self._of_other_tasks(rows, believed_PL)[:, None],
+            self._missing(situation, rows, bound_PL, believed_PL),
+            self._among_its_tools(rows, fits, best[:, 0]),
+            np.full((len(rows), 1), self._share_done(believed_PL)),
         ]
         return np.concatenate(parts, axis=1)
 
@@ -200,6 +216,50 @@ class PathBook:
         columns = [fits_KU * all_U, (fits_KU > EXACT) * all_U, alike_KU * all_U, fits_KU * still_U, fits_KU * did_U]
         return np.stack([column.max(axis=1) for column in columns], axis=1)
 
+    def _of_other_tasks(self, rows: Numbers, believed_PL: Floats) -> Floats:
+        """How far it is what paths do next word for word, where this task asks for something else; shape (K,)."""
+        counts = (self._told_PL != self._steps_PL) & (believed_PL > LEAST_BELIEVED)
+        columns, member = np.unique(self._told_PL[counts], return_inverse=True)
+        next_U = np.bincount(member, believed_PL[counts], len(columns))
+        return np.asarray((self._fits(rows, columns) > EXACT) @ next_U, np.float64)
+
+    def _missing(self, situation: Situation, rows: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+        """The share of what paths do before it, and of what its tool does before it, that is not done; shape (K, 2)."""
+        columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
+        is_done_U = np.zeros(len(columns), np.bool_)
+        if situation.history:
+            done = self._table.rows([(step.tool.lower(), step.action) for step in situation.history])
+            is_done_U = self._fits(done, columns).max(axis=0) > DONE
+        is_done_PL = np.zeros(bound_PL.shape)
+        is_done_PL[self._is_step] = is_done_U[member]
+        weights_PL = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
+        fits_KU = self._fits(rows, columns)
+        likely_K = fits_KU @ np.bincount(member, weights_PL, len(columns)) + FLOOR
+        shares = (missing_PL[self._is_step] for missing_PL in self._before.missing(is_done_PL))
+        counted = [fits_KU @ np.bincount(member, weights_PL * share, len(columns)) / likely_K for share in shares]
+        return np.stack(counted, axis=1)
+
+    def _among_its_tools(self, rows: Numbers, fits_K: Floats, tools_K: Floats) -> Floats:
+        """How it compares with what its tool could do, and how far its tool lacks what it needs; shape (K, 2)."""
+        names, tool_of = np.unique(self._table.row_tools(rows), return_inverse=True)
+        best_M = np.zeros(len(names))
+        np.maximum.at(best_M, tool_of, fits_K)
+        best_K = best_M[tool_of]
+        return np.stack([fits_K / (best_K + FLOOR), np.maximum(tools_K - best_K, 0.0)], axis=1)
+
+    def _share_done(self, believed_PL: Floats) -> float:
+        """How much of the paths lies behind where they stand now, in [0, 1]."""
+        lengths = self._is_step.sum(axis=1, keepdims=True)
+        return float((believed_PL * np.arange(believed_PL.shape[1]) / lengths).sum())
+
+    def _as_told(self, paths: Sequence[StoredPath]) -> Numbers:
+        """The columns of the steps as they were stored; shape (P, L)."""
+        told_PL = np.zeros_like(self._steps_PL)
+        for row, path in zip(told_PL, paths, strict=True):
+            calls = zip(path.tools, (" ".join(words_of(args)) for args in path.args), strict=True)
+            row[: len(path.tools)] = self._table.columns([(tool, f"{tool} {args}".strip()) for tool, args in calls])
+        return told_PL
+
     def _fits(self, rows: Numbers, columns: Numbers | slice) -> NDArray[np.float32]:
         """How well rows fit columns: 0 for another tool, else how alike; shape (rows, columns)."""
         alike = self._table.alike(rows, columns)
@@ -211,6 +271,34 @@ class PathBook:
         paths, _ = np.nonzero(self._is_step)
         np.maximum.at(most_PU, (paths, self._steps_PL[self._is_step]), values_PL[self._is_step])
         return np.asarray(most_PU.sum(axis=0), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Which steps of P paths come before each of their steps, (P, L, L): all of them, and those of the same tool."""
+
+    any_PLL: NDArray[np.float32]
+    own_PLL: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, tools_P: Sequence[Sequence[str]], is_step: NDArray[np.bool_]) -> "_Before":
+        longest = is_step.shape[1]
+        earlier_LL = np.tri(longest, k=-1, dtype=np.bool_)
+        numbers: dict[str, int] = {}
+        tools_PL = np.full(is_step.shape, -1)
+        tools_PL[is_step] = [numbers.setdefault(tool, len(numbers)) for tools in tools_P for tool in tools]
+        same_PLL = tools_PL[:, :, None] == tools_PL[:, None, :]
+        return cls(*(_shares(mask) for mask in (earlier_LL & is_step[:, None, :], earlier_LL & same_PLL)))
+
+    def missing(self, is_done_PL: Floats) -> tuple[Floats, Floats]:
+        """Share of the steps before each that are not done, of all and of the same tool; 0 where there are none."""
+        todo = 1.0 - is_done_PL.astype(np.float32)[:, :, None]
+        return (self.any_PLL @ todo)[:, :, 0], (self.own_PLL @ todo)[:, :, 0]
+
+
+def _shares(mask_PLL: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Rows that sum up to 1, or to 0 where nothing is marked."""
+    return np.asarray(mask_PLL / np.maximum(mask_PLL.sum(axis=2, keepdims=True), 1), np.float32)
 
 
 def _later(believed_PL: Floats, is_step: NDArray[np.bool_]) -> Floats:
