@@ -156,8 +156,9 @@ class PathBook:
     def _in_words_of(self, situation: Situation, believed_PL: Floats) -> Numbers:
         """The paths in the words of this episode: what a path calls otherwise than the step aligned with it did."""
         bound_PL = self._steps_PL.copy()
-        for path, place in enumerate(believed_PL.argmax(axis=1).tolist()):
-            pairs = self._bindings(situation, path, place)
+        places_P = believed_PL.argmax(axis=1).tolist()
+        for path in np.flatnonzero(believed_PL.sum(axis=1) > LEAST_BELIEVED).tolist():
+            pairs = self._bindings(situation, path, places_P[path])
             if not pairs:
                 continue
             known = self._bound.get((path, pairs))
@@ -200,8 +201,7 @@ class PathBook:
         ahead = self._steps_PL[path, place : place + SOON][self._is_step[path, place : place + SOON]]
         columns, first = np.unique(ahead, return_index=True)
         fits_KU = self._fits(rows, columns)
-        tools_KU = self._table.is_same_tool(rows, self._steps_PL[self._is_step])
-        tools_K = tools_KU @ believed_PL[self._is_step]
+        tools_K = self._table.of_tools(rows, self._steps_PL[self._is_step], believed_PL[self._is_step])
         next_K = fits_KU @ (columns == ahead[0])
         return np.stack([tools_K, next_K, fits_KU @ SOON_DECAY**first], axis=1)
 
