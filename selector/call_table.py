@@ -64,7 +64,8 @@ class CallTable:
 
     def of_tools(self, rows: Numbers, columns: Numbers, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of the values of the columns that have each row's tool; shape (rows,)."""
-        return np.bincount(self._column_tools[columns], values, len(self._tools))[self._row_tools[rows]]
+        sums = np.bincount(self._column_tools[columns], values, len(self._tools))
+        return np.asarray(sums[self._row_tools[rows]], np.float64)
 
     def shares_in(self, text: str) -> Floats:
         """Share of the words of each column's arguments that a text has, in [0, 1], 1 without arguments; shape (U,)."""
