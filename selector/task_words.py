@@ -1,9 +1,10 @@
 """Stored words in the words of another task: what two tasks say differently is exchanged."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import groupby
 
 from selector.reading import words_of
 
@@ -72,7 +73,20 @@ def long_first(pairs: Iterable[tuple[str, str]]) -> Pairs:
 
 @lru_cache(maxsize=1 << 12)
 def _changes(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[str, int, int, int, int], ...]:
-    return tuple(SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes())
+    matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
+    same = [one == other for one, other in zip(mine, theirs, strict=False)]
+    if len(mine) == len(theirs) and sum(same) >= sum(block.size for block in matcher.get_matching_blocks()):
+        return tuple(_word_by_word(same))
+    return tuple(matcher.get_opcodes())
+
+
+def _word_by_word(same: Sequence[bool]) -> Iterator[tuple[str, int, int, int, int]]:
+    """Changes between texts of as many words, where no shift makes more of them equal."""
+    at = 0
+    for is_equal, run in groupby(same):
+        end = at + len(list(run))
+        yield "equal" if is_equal else "replace", at, end, at, end
+        at = end
 
 
 @lru_cache(maxsize=1 << 10)
