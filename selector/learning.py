@@ -12,7 +12,7 @@ from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import Knowledge, Left
-from selector.path_gain import paths_help
+from selector.path_gain import paths_help, penalties_with_paths
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
@@ -84,10 +84,11 @@ def fit_model(
     on_example: OnExample | None = None,
 ) -> Fitted:
     """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
-    with_paths = _should_use_paths(knowledge, trajectories, config)
-    made = build_examples(knowledge, trajectories, config, with_paths=with_paths)
+    uses_paths = _should_use_paths(knowledge, trajectories, config)
+    made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
     examples = list(_reported(made, config.decisions, on_example))
-    model = fit(examples, len(knowledge.experience.tools), config.penalties)
+    penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
+    model = fit(examples, len(knowledge.experience.tools), penalties)
     return Fitted(model, fit_path_model(examples, model), familiar_among(examples))
 
 

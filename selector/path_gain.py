@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selector.choice_model import ActionFeatures
+from selector.choice_model import ActionFeatures, ChoiceModel
 from selector.fitting import Example, Penalties, fit, log_probability
 from selector.relations import RELATIONS
 
 LEAST_GAIN = 0.02
+CROSSES_WITH_PATHS = 16.0
 LEAST_DEVIATIONS = 2.0
 
 
@@ -34,21 +35,25 @@ def paths_help(examples: Sequence[Example], tools: int, penalties: Penalties) ->
 
 def gain_of_paths(examples: Sequence[Example], tools: int, penalties: Penalties) -> Gain:
     """What relations to paths bring: each half of the units is chosen for by weights fitted to the other half."""
-    bare = [without_paths(one) for one in examples]
     half = {unit: number % 2 for number, unit in enumerate(dict.fromkeys(one.unit for one in examples))}
-    gains: list[float] = []
+    told: list[float] = []
+    bare: list[float] = []
     units: list[int] = []
     for fold in (0, 1):
-        fitted = [half[one.unit] != fold for one in examples]
-        models = [
-            fit([one for one, is_in in zip(some, fitted, strict=True) if is_in], tools, penalties)
-            for some in (examples, bare)
-        ]
-        for one, other, is_in in zip(examples, bare, fitted, strict=True):
-            if not is_in and not one.is_wrong:
-                gains.append(log_probability(one, models[0]) - log_probability(other, models[1]))
-                units.append(one.unit)
-    return _clustered(np.array(gains), np.array(units))
+        fitted = [one for one in examples if half[one.unit] != fold]
+        asked = [one for one in examples if half[one.unit] == fold and not one.is_wrong]
+        told += _log_probabilities(asked, fit(fitted, tools, penalties_with_paths(penalties)))
+        bare += _log_probabilities(_bare(asked), fit(_bare(fitted), tools, penalties))
+        units += [one.unit for one in asked]
+    return _clustered(np.array(told) - np.array(bare), np.array(units))
+
+
+def penalties_with_paths(penalties: Penalties) -> Penalties:
+    """The penalties of a model that has relations to paths: crosses are drawn back more.
+
+    Crosses remember single objects, whatever the task; paths say which object this task is about.
+    """
+    return replace(penalties, crosses=CROSSES_WITH_PATHS * penalties.crosses)
 
 
 def without_paths(example: Example) -> Example:
@@ -57,6 +62,14 @@ def without_paths(example: Example) -> Example:
         return example
     actions = ActionFeatures(example.actions.relations[:, : len(RELATIONS)], example.actions.crosses)
     return replace(example, actions=actions)
+
+
+def _bare(examples: Sequence[Example]) -> list[Example]:
+    return [without_paths(one) for one in examples]
+
+
+def _log_probabilities(examples: Sequence[Example], model: ChoiceModel) -> list[float]:
+    return [log_probability(one, model) for one in examples]
 
 
 def _clustered(values_N: np.ndarray, units_N: np.ndarray) -> Gain:

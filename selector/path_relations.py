@@ -58,6 +58,8 @@ PATH_RELATIONS = (
     "of its tool it fits best what paths do next",
     "paths use its tool next with what is not offered",
     "share of the paths that is done",
+    "done as often as paths do it",
+    "its tool called as often as in paths",
 )
 
 
@@ -128,6 +130,7 @@ class PathBook:
             self._missing(situation, rows, bound_PL, believed_PL),
             self._among_its_tools(rows, fits, best[:, 0]),
             np.full((len(rows), 1), self._share_done(believed_PL)),
+            self._used_up(situation, rows, bound_PL, believed_PL),
         ]
         return np.concatenate(parts, axis=1)
 
@@ -238,6 +241,19 @@ class PathBook:
         shares = (missing_PL[self._is_step] for missing_PL in self._before.missing(is_done_PL))
         counted = [fits_KU @ np.bincount(member, weights_PL * share, len(columns)) / likely_K for share in shares]
         return np.stack(counted, axis=1)
+
+    def _used_up(self, situation: Situation, rows: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+        """Whether it, and its tool, was done as often as the paths do it in all, in [0, 1]; shape (K, 2)."""
+        done = self._table.rows([(step.tool.lower(), step.action) for step in situation.history])
+        weights_N = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
+        columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
+        times_U = np.bincount(member, weights_N, len(columns))
+        times_K = (self._fits(rows, columns) > EXACT) @ times_U
+        tool_times_K = self._table.of_tools(rows, bound_PL[self._is_step], weights_N)
+        done_K = (rows[:, None] == done[None, :]).sum(axis=1)
+        tool_done_K = (self._table.row_tools(rows)[:, None] == self._table.row_tools(done)[None, :]).sum(axis=1)
+        used = [(done_K > 0) * (done_K + 1.0 - times_K), tool_done_K + 1.0 - tool_times_K]
+        return np.asarray(np.clip(np.stack(used, axis=1), 0.0, 1.0), np.float64)
 
     def _among_its_tools(self, rows: Numbers, fits_K: Floats, tools_K: Floats) -> Floats:
         """How it compares with what its tool could do, and how far its tool lacks what it needs; shape (K, 2)."""
