@@ -145,3 +145,61 @@ def test_only_words_of_the_other_task_come_in(stored: list[str], asked: list[str
 def test_equal_tasks_differ_in_nothing() -> None:
     assert differing("boil the water", "boil the water") == ()
     assert exchanged("boil, the Water", ()) == "boil the water"
+
+
+def test_what_a_path_does_first_is_missing_until_it_is_done() -> None:
+    stored = path("make tea", ("take", "cup"), ("take", "herb"), ("boil", "water"))
+    offered = [("take", "herb"), ("boil", "water")]
+    for name, of_herb in (
+        ("missing of what paths do before it", 1.0),
+        ("missing of what its tool does before it in paths", 1.0),
+    ):
+        before = relation(name, situation("make tea", [], offered), stored)
+        after = relation(name, situation("make tea", [("take", "cup")], offered), stored)
+        assert before[0] == pytest.approx(of_herb, abs=0.05)
+        assert after[0] == 0.0
+        assert after[1] <= before[1]
+
+
+def test_what_was_done_as_often_as_the_paths_do_it_is_used_up() -> None:
+    stored = path("make tea", ("take", "cup"), ("wait", ""), ("wait", ""), ("pour", "tea"))
+    offered = [("take", "cup"), ("wait", ""), ("pour", "tea")]
+    for done, expected in (
+        ([], [0.0, 0.0, 0.0]),
+        ([("take", "cup"), ("wait", "")], [1.0, 0.0, 0.0]),
+        ([("take", "cup"), ("wait", ""), ("wait", "")], [1.0, 1.0, 0.0]),
+    ):
+        seen = situation("make tea", done, offered)
+        assert relation("done as often as paths do it", seen, stored) == pytest.approx(expected)
+        assert relation("its tool called as often as in paths", seen, stored) == pytest.approx(expected)
+
+
+def test_what_another_task_asked_for_is_told_apart_from_what_this_one_asks_for() -> None:
+    stored = path("put it in the green box", ("move", "green box"))
+    seen = situation("put it in the red box", [], [("move", "green box"), ("move", "red box")])
+    name = "paths do exactly it next, in the words of their own tasks"
+    assert relation(name, seen, stored) == [1.0, 0.0]
+    assert relation(name, situation("put it in the green box", [], [("move", "green box")]), stored) == [0.0]
+
+
+def test_a_tool_that_comes_next_lacks_its_object_where_nothing_that_is_offered_fits() -> None:
+    stored = path("find it", ("open", "door"), ("focus", "milk"))
+    name = "paths use its tool next with what is not offered"
+    lacking = situation("find it", [("open", "door")], [("focus", "lamp"), ("open", "fridge")])
+    offered = situation("find it", [("open", "door")], [("focus", "lamp"), ("focus", "milk")])
+    assert relation(name, lacking, stored)[0] > 0.6
+    assert relation(name, offered, stored) == pytest.approx([0.0, 0.0], abs=0.05)
+    assert relation("of its tool it fits best what paths do next", offered, stored)[1] > 0.9
+
+
+def test_the_share_that_is_done_grows_along_the_path() -> None:
+    calls = [("take", "cup"), ("fill", "kettle"), ("boil", "water"), ("pour", "tea")]
+    shares = [
+        relation(
+            "share of the paths that is done", situation("make tea", calls[:done], calls), path("make tea", *calls)
+        )
+        for done in range(4)
+    ]
+    assert [share[0] for share in shares] == sorted(share[0] for share in shares)
+    assert shares[0][0] < 0.2
+    assert shares[3][0] > 0.6
