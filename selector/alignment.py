@@ -40,8 +40,7 @@ class Alignment:
     def __init__(self, paths: int, longest: int) -> None:
         self._done: list[Hashable] = []
         self._scores = [first_scores(paths, longest)]
-        self._lists = [self._scores[0].tolist()]
-        self._matches: list[list[list[float]]] = []
+        self._matches: list[Floats] = []
 
     @property
     def scores(self) -> Floats:
@@ -53,22 +52,21 @@ class Alignment:
         same = 0
         while same < min(len(done), len(self._done)) and done[same] == self._done[same]:
             same += 1
-        del self._done[same:], self._matches[same:], self._scores[same + 1 :], self._lists[same + 1 :]
+        del self._done[same:], self._matches[same:], self._scores[same + 1 :]
         return same
 
     def add(self, done: Hashable, match_PL: Floats) -> None:
         """Align one step more."""
         self._done.append(done)
         self._scores.append(next_scores(self._scores[-1], match_PL))
-        self._lists.append(self._scores[-1].tolist())
-        self._matches.append(match_PL.tolist())
+        self._matches.append(match_PL)
 
     def pairs(self, path: int, place: int) -> list[tuple[int, int]]:
         """Which steps done are aligned with which of the path's first `place` steps, in order."""
         found, done = [], len(self._done)
         while done and place:
-            here, before = self._lists[done][path][place], self._lists[done - 1][path]
-            if abs(here - before[place - 1] - self._matches[done - 1][path][place - 1]) < ROUNDING:
+            here, before = self._scores[done][path, place], self._scores[done - 1][path]
+            if abs(here - before[place - 1] - self._matches[done - 1][path, place - 1]) < ROUNDING:
                 done, place = done - 1, place - 1
                 found.append((done, place))
             elif abs(here - before[place] + SKIP_DONE) < ROUNDING:

@@ -116,8 +116,7 @@ class PathBook:
         self._align(situation)
         believed_PL = self._believed(situation, state_D)
         bound_PL = self._in_words_of(situation, believed_PL)
-        calls = zip(situation.candidates, situation.calls, strict=True)
-        rows = self._table.rows([(candidate.tool.lower(), call.action) for candidate, call in calls])
+        rows, done = self._rows(situation)
         coming, bound = (self._coming(rows, steps_PL, believed_PL) for steps_PL in (self._steps_PL, bound_PL))
         best = self._of_best(rows, believed_PL)
         fits = np.maximum(coming[:, 0], bound[:, 0])
@@ -127,12 +126,20 @@ class PathBook:
             best,
             self._ever(rows, believed_PL),
             self._of_other_tasks(rows, believed_PL)[:, None],
-            self._missing(situation, rows, bound_PL, believed_PL),
+            self._missing(rows, done, bound_PL, believed_PL),
             self._among_its_tools(rows, fits, best[:, 0]),
             np.full((len(rows), 1), self._share_done(believed_PL)),
-            self._used_up(situation, rows, bound_PL, believed_PL),
+            self._used_up(rows, done, bound_PL, believed_PL),
         ]
         return np.concatenate(parts, axis=1)
+
+    def _rows(self, situation: Situation) -> tuple[Numbers, Numbers]:
+        """The rows of the candidates (K,) and of the steps done (T,), asked for at once: a full table begins anew."""
+        calls = zip(situation.candidates, situation.calls, strict=True)
+        offered = [(candidate.tool.lower(), call.action) for candidate, call in calls]
+        done = [(step.tool.lower(), step.action) for step in situation.history]
+        rows = self._table.rows([*offered, *done])
+        return rows[: len(offered)], rows[len(offered) :]
 
     def _align(self, situation: Situation) -> None:
         done = [(step.tool.lower(), step.action) for step in situation.history]
@@ -226,13 +233,10 @@ class PathBook:
         next_U = np.bincount(member, believed_PL[counts], len(columns))
         return np.asarray((self._fits(rows, columns) > EXACT) @ next_U, np.float64)
 
-    def _missing(self, situation: Situation, rows: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+    def _missing(self, rows: Numbers, done: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
         """The share of what paths do before it, and of what its tool does before it, that is not done; shape (K, 2)."""
         columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
-        is_done_U = np.zeros(len(columns), np.bool_)
-        if situation.history:
-            done = self._table.rows([(step.tool.lower(), step.action) for step in situation.history])
-            is_done_U = self._fits(done, columns).max(axis=0) > DONE
+        is_done_U = self._fits(done, columns).max(axis=0, initial=0.0) > DONE
         is_done_PL = np.zeros(bound_PL.shape)
         is_done_PL[self._is_step] = is_done_U[member]
         weights_PL = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
@@ -242,9 +246,8 @@ class PathBook:
         counted = [fits_KU @ np.bincount(member, weights_PL * share, len(columns)) / likely_K for share in shares]
         return np.stack(counted, axis=1)
 
-    def _used_up(self, situation: Situation, rows: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+    def _used_up(self, rows: Numbers, done: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
         """Whether it, and its tool, was done as often as the paths do it in all, in [0, 1]; shape (K, 2)."""
-        done = self._table.rows([(step.tool.lower(), step.action) for step in situation.history])
         weights_N = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
         columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
         times_U = np.bincount(member, weights_N, len(columns))

@@ -16,12 +16,13 @@ Floats = NDArray[np.float64]
 MOST_NEAR = 48
 MOST_PATHS = 12
 MOST_BOOKS = 16
+MOST_STEPS = 160
 
 
 class StoredPaths:
     """The examples of an experience as paths, and the books of the tasks that asked last.
 
-    Steps that led back to where they began are left out of them.
+    Steps that led back to where they began are left out of them, and those beyond MOST_STEPS.
     """
 
     def __init__(self, experience: Experience) -> None:
@@ -76,7 +77,7 @@ def _path_of(
 ) -> StoredPath:
     ends = experience.trajectory_column("end")
     rows = np.arange(ends[number - 1] if number else 0, ends[number])
-    rows = rows[~experience.column("wasted")[rows]]
+    rows = rows[~experience.column("wasted")[rows]][:MOST_STEPS]
     called = [tools[tool].lower() for tool in experience.column("tool")[rows].tolist()]
     done = [actions[action] for action in experience.column("action")[rows].tolist()]
     args = tuple(action[len(tool) :].strip() for tool, action in zip(called, done, strict=True))

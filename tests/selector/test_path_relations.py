@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selector import call_table
 from selector.alignment import SKIP_DONE, SKIP_STORED, Alignment
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
 from selector.situation import Situation
@@ -203,3 +204,13 @@ def test_the_share_that_is_done_grows_along_the_path() -> None:
     assert [share[0] for share in shares] == sorted(share[0] for share in shares)
     assert shares[0][0] < 0.2
     assert shares[3][0] > 0.6
+
+
+def test_a_table_that_is_full_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [("take", name) for name in ("cup", "pot", "jar", "mug", "box")]
+    stored = path("a", *calls)
+    seen = [situation("a", calls[:done], calls) for done in range(5)]
+    expected = [book("a", [stored]).relations(one, HERE) for one in seen]
+    monkeypatch.setattr(call_table, "MOST_ROWS", 4)
+    small = book("a", [stored])
+    assert [small.relations(one, HERE) for one in seen] == [pytest.approx(one) for one in expected]
