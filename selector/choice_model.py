@@ -31,18 +31,25 @@ class ActionFeatures:
     crosses: NDArray[np.int64]
 
 
-def action_features(situation: Situation) -> ActionFeatures | None:
-    """Features of the situation's candidates; None where none of them has more than a tool's name."""
+def action_features(situation: Situation, paths: Floats | None = None) -> ActionFeatures | None:
+    """Features of the situation's candidates; None where none of them has more than a tool's name.
+
+    `paths` (K, len(PATH_RELATIONS)), where they are asked for, are further relations.
+    """
     if not situation.is_described:
         return None
-    return ActionFeatures(relations(situation), crosses(situation))
+    related = relations(situation)
+    if paths is not None:
+        related = np.concatenate([related, paths], axis=1)
+    return ActionFeatures(related, crosses(situation))
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceModel:
     """Weights: `experts` (E,), `relations` (R,), `tool_relations` (T + 1, R), `state` (F, T + 1), `crosses` (C + 1,).
 
-    The last tool stands for tools that were never seen, the last of `crosses` is 0.
+    The last tool stands for tools that were never seen, the last of `crosses` is 0.  R is len(RELATIONS), and
+    len(PATH_RELATIONS) more where stored paths were found to help.
     """
 
     experts: Floats
@@ -50,6 +57,11 @@ class ChoiceModel:
     tool_relations: Floats
     state: Floats
     crosses: Floats
+
+    @property
+    def uses_paths(self) -> bool:
+        """Whether it has weights for relations to stored paths."""
+        return len(self.relations) > len(RELATIONS)
 
     def logits(
         self, experts: Floats, features: Sparse, tools: NDArray[np.int64], actions: ActionFeatures | None = None
@@ -67,13 +79,13 @@ class ChoiceModel:
         return np.asarray(logits, np.float64)
 
 
-def unfitted(tools: int) -> ChoiceModel:
-    """The model before any fit: experts pooled with equal weights, nothing from words."""
+def unfitted(tools: int, related: int = len(RELATIONS)) -> ChoiceModel:
+    """The model before any fit, of `related` relations: experts pooled with equal weights, nothing from words."""
     weights = np.where(np.arange(len(EXPERTS)) < len(TOOL_EXPERTS), UNFITTED_EXPERT_WEIGHT, UNFITTED_ACTION_WEIGHT)
     return ChoiceModel(
         weights,
-        np.zeros(len(RELATIONS)),
-        np.zeros((tools + 1, len(RELATIONS))),
+        np.zeros(related),
+        np.zeros((tools + 1, related)),
         np.zeros((STATE_FEATURES, tools + 1)),
         np.zeros(CROSSES + 1),
     )

@@ -89,7 +89,8 @@ class Engine:
         log_health = self._feedback.log_health(knowledge.experience.tools.names)
         assessment = knowledge.assess(situation, goals, left=left, log_health_T=log_health)
         likeness = likeness_of_states(situation, knowledge.experience.embed)
-        posterior = self.posterior(situation, assessment, likeness)
+        paths = knowledge.path_relations(situation, goals, left) if self.learned.model.uses_paths else None
+        posterior = self.posterior(situation, assessment, likeness, paths)
         reasons = prune(situation, assessment, self.config, feedback=self._feedback, likeness_T=likeness)
         forbidden = apply_rules(self._rules, offered)
         reasons = _with_rules(reasons, forbidden, len(situation.candidates))
@@ -109,16 +110,23 @@ class Engine:
             seen.arms, rng, sharpening=self.config.sharpening, exploration=self.config.exploration
         ).probabilities
 
-    def posterior(self, situation: Situation, assessment: Assessment, likeness_T: NDArray[np.float64]) -> BetaPosterior:
+    def posterior(
+        self,
+        situation: Situation,
+        assessment: Assessment,
+        likeness_T: NDArray[np.float64],
+        paths: NDArray[np.float64] | None = None,
+    ) -> BetaPosterior:
         """Posterior that each candidate (K,) is what a successful trajectory does here.
 
-        `likeness_T` is the cosine of the state before each past step to the present one.  The mean is the choice
+        `likeness_T` is the cosine of the state before each past step to the present one, `paths` how each
+        candidate stands to stored paths, where the model asks for it.  The mean is the choice
         model's probability, less where a tool is not well or a grounded action was tried here before in this episode;
         its weight is that of the examples near in all three keys.
         """
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
         features = state_features(situation, self.config.retrieval.keys)
-        logits = self.learned.model.logits(assessment.experts, features, tools, action_features(situation))
+        logits = self.learned.model.logits(assessment.experts, features, tools, action_features(situation, paths))
         if self._policy is not None:
             logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)
         if situation.is_grounded:

@@ -32,6 +32,7 @@ class Example:
 
     `paths` (P, 4) describe the paths that could have been followed, best match first, and `path_places` (P,) what
     candidate each of them names.  `nearest_step` and `nearest_task` are the similarities of what comes nearest.
+    Examples of one `unit` are left out together.
     """
 
     experts: Floats
@@ -45,6 +46,7 @@ class Example:
     nearest_step: float = 1.0
     nearest_task: float = 1.0
     is_wrong: bool = False
+    unit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class _Design:
 
 def fit(examples: Sequence[Example], tools: int, penalties: Penalties | None = None) -> ChoiceModel:
     """The choice model of `tools` known tools; the unfitted one where there are no examples."""
-    start = unfitted(tools)
+    start = unfitted(tools, _related(examples))
     if not examples:
         return start
     penalties = penalties or Penalties()
@@ -143,17 +145,27 @@ def familiar_among(examples: Sequence[Example]) -> Familiar:
     return Familiar(float(step), float(task))
 
 
+def log_probability(example: Example, model: ChoiceModel) -> float:
+    """ln of what the model gives the example's choice."""
+    return float(np.log(np.maximum(_probabilities(example, model)[example.chosen], 1e-12)))
+
+
 def _probabilities(example: Example, model: ChoiceModel) -> Floats:
     return softmax(model.logits(example.experts, example.features, example.tools, example.actions))
+
+
+def _related(examples: Sequence[Example]) -> int:
+    """How many relations the examples have."""
+    return max((one.actions.relations.shape[1] for one in examples if one.actions is not None), default=len(RELATIONS))
 
 
 def _design(examples: Sequence[Example], tools: int) -> _Design:
     sizes = np.array([len(example.tools) for example in examples])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    empty = np.zeros((1, len(RELATIONS)))
+    empty = np.zeros((1, _related(examples)))
     relations = np.concatenate(
         [
-            np.broadcast_to(empty, (len(example.tools), len(RELATIONS)))
+            np.broadcast_to(empty, (len(example.tools), empty.shape[1]))
             if example.actions is None
             else example.actions.relations
             for example in examples
@@ -189,14 +201,16 @@ def _features(examples: Sequence[Example]) -> csr_matrix:
 def _fit_shared(design: _Design, start: ChoiceModel, penalties: Penalties) -> Floats:
     """θ and ψ in one vector."""
     centre = np.concatenate([start.experts, start.relations])
-    pull = np.repeat([penalties.experts, penalties.relations], [len(EXPERTS), len(RELATIONS)]) * design.weights.sum()
+    pull = (
+        np.repeat([penalties.experts, penalties.relations], [len(EXPERTS), len(start.relations)]) * design.weights.sum()
+    )
 
     def objective(weights: Floats) -> tuple[float, Floats]:
         loss, slope = design.losses(design.shared @ weights)
         away = weights - centre
         return loss + float(pull @ away**2), design.shared.T @ slope + 2.0 * pull * away
 
-    bounds = [(0.0, 3.0)] * len(EXPERTS) + [(None, None)] * len(RELATIONS)
+    bounds = [(0.0, 3.0)] * len(EXPERTS) + [(None, None)] * len(start.relations)
     found = minimize(objective, centre, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x, np.float64)
 

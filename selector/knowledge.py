@@ -17,6 +17,7 @@ from selector.follow import Nearby, Paths, find_paths
 from selector.outcomes import Outcomes, RewardOf, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
+from selector.stored_paths import StoredPaths
 from selector.values import ValueConfig
 from trajstore.experience import Experience, Playback, past_step, wasted_steps
 from trajstore.order import START, OrderModel, step_token
@@ -88,6 +89,7 @@ class Knowledge:
         self.tool_order = OrderModel(ORDER_DEPTH)
         self.action_order = OrderModel(1)
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
+        self._stored_paths = StoredPaths(experience)
 
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""
@@ -136,6 +138,10 @@ class Knowledge:
     def goal_similarities(self, situation: Situation) -> NDArray[np.float32]:
         """Cosine of the situation's task with every stored one: the same for a whole episode."""
         return self.retriever.goal_similarities(self.experience.embed(situation.task))
+
+    def path_relations(self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None) -> Floats:
+        """How each candidate stands to stored paths of like tasks; shape (K, len(PATH_RELATIONS))."""
+        return self._stored_paths.relations(situation, goals, left.excluded if left else None)
 
     def assess(
         self,

@@ -1,6 +1,6 @@
 """Turns stored trajectories into what the engine knows: experience, order models and a fitted choice model."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
 from selector.knowledge import CORROBORATION, Knowledge, Left
+from selector.path_gain import paths_help, penalties_with_paths
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
@@ -21,6 +22,8 @@ from trajstore.schema import Candidate, Trajectory
 
 HoldOut = Literal["group", "family"]
 ENDED = "done"
+PATH_DECISIONS = 1000
+SAME_TASK_SHARE = 0.25
 HARM_WEIGHT = 0.5
 OnExample = Callable[[int, int], None]
 
@@ -85,25 +88,54 @@ def fit_model(
     on_example: OnExample | None = None,
 ) -> Fitted:
     """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
-    examples = list(_reported(build_examples(knowledge, trajectories, config), config.decisions, on_example))
-    model = fit(examples, len(knowledge.experience.tools), config.penalties)
+    uses_paths = _should_use_paths(knowledge, trajectories, config)
+    made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
+    examples = list(_reported(made, config.decisions, on_example))
+    penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
+    model = fit(examples, len(knowledge.experience.tools), penalties)
     return Fitted(model, fit_path_model(examples, model), familiar_among(examples))
 
 
+def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
+    """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
+    described = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
+    if not any(candidate.args or candidate.text for candidate in described):
+        return False
+    few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
+    examples = list(build_examples(knowledge, trajectories, few, with_paths=True))
+    return paths_help(examples, len(knowledge.experience.tools), config.penalties)
+
+
 def build_examples(
-    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig
+    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, with_paths: bool = False
 ) -> Iterator[Example]:
-    """The decisions of successful trajectories, each assessed without its own unit; unit by unit."""
+    """The decisions of successful trajectories, each assessed without its own unit; unit by unit.
+
+    They are compared with stored paths too where `with_paths` says so.
+    """
     units: dict[str, list[int]] = {}
     for number, trajectory in enumerate(trajectories):
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
-    share = _decision_share(knowledge, config.decisions)
-    sampling = _Sampling(tools, share, np.random.default_rng(config.seed), knowledge.example_trust())
-    for members in units.values():
-        left = knowledge.left_out([trajectories[number] for number in members], members)
+    shares = decision_shares(knowledge, config.decisions)
+    sampling = _Sampling(tools, shares, np.random.default_rng(config.seed), with_paths, knowledge.example_trust())
+    for unit, members in enumerate(units.values()):
+        away = with_same_task(knowledge, members) if unit % 2 else members
+        left = knowledge.left_out([trajectories[number] for number in away], away)
         for number in members:
-            yield from _examples_of(knowledge, trajectories[number], number, left, sampling)
+            made = _examples_of(knowledge, trajectories[number], number, left, sampling)
+            yield from (replace(one, unit=unit) for one in made)
+
+
+def with_same_task(knowledge: Knowledge, members: list[int]) -> list[int]:
+    """These trajectories and those of the same tasks, word for word, in other units; without them where they are many.
+
+    Left out, they teach what helps with a task that is like stored ones and none of them.  Where more than
+    SAME_TASK_SHARE of all trajectories have the same task, nothing would be left to learn that from.
+    """
+    goals = knowledge.experience.trajectory_column("goal")
+    alike = np.flatnonzero(np.isin(goals, goals[members]))
+    return alike.tolist() if len(alike) <= SAME_TASK_SHARE * len(goals) else members
 
 
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:
@@ -112,8 +144,16 @@ def known_tools(experience: Experience) -> tuple[Candidate, ...]:
     return tuple(Candidate(names[number]) for number in np.unique(experience.column("tool")).tolist())
 
 
-def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left: Left | None, chosen: int) -> Example:
-    """One decision as the choice model sees it."""
+def example(
+    knowledge: Knowledge,
+    situation: Situation,
+    goals: np.ndarray,
+    left: Left | None,
+    chosen: int,
+    *,
+    with_paths: bool = False,
+) -> Example:
+    """One decision as the choice model sees it; `with_paths` compares it with stored paths too."""
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
     tools = candidates.tools[candidates.tool_of]
@@ -122,7 +162,7 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
         assessment.experts,
         words,
         tools,
-        action_features(situation),
+        action_features(situation, knowledge.path_relations(situation, goals, left) if with_paths else None),
         chosen,
         1.0,
         paths.features_PF,
@@ -134,11 +174,15 @@ def example(knowledge: Knowledge, situation: Situation, goals: np.ndarray, left:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, the share of decisions used, and how far examples count (T, 2)."""
+    """What is offered where the log is silent, the share of each tool's decisions, and whether paths are asked.
+
+    `trust` says how far examples of each tool count, without and with a judge who is believed; shape (T, 2).
+    """
 
     tools: tuple[Candidate, ...]
-    share: float
+    shares: Mapping[str, float]
     rng: np.random.Generator
+    with_paths: bool
     trust: np.ndarray
 
 
@@ -154,21 +198,22 @@ def _examples_of(
         return
     playback, goals = play_back(trajectory), None
     for position in _lessons(playback, wrong, is_example=is_example):
-        if sampling.rng.random() >= sampling.share:
+        step = trajectory.steps[position]
+        share = sampling.shares.get(step.tool, 1.0)
+        if sampling.rng.random() >= share:
             continue
-        situation, step = situation_at(playback, position, sampling.tools), trajectory.steps[position]
+        situation = situation_at(playback, position, sampling.tools)
         chosen = place_of(situation, step.tool, step.args)
         if chosen is None or len(situation.candidates) < 2 or (wrong[position] and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
-        made = example(knowledge, situation, goals, left, chosen)
+        made = example(knowledge, situation, goals, left, chosen, with_paths=sampling.with_paths)
         if wrong[position]:
-            yield replace(made, weight=HARM_WEIGHT * float(trust[number]), is_wrong=True)
+            weight = HARM_WEIGHT * float(trust[number])
         else:
             tool = knowledge.experience.tools.known(step.tool)
-            yield replace(
-                made, weight=float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
-            )
+            weight = float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
+        yield replace(made, weight=weight / share, is_wrong=wrong[position])
 
 
 def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:
@@ -185,9 +230,21 @@ def _did_harm(trajectory: Trajectory, position: int) -> bool:
     return is_fatal or (trajectory.steps[position].reward or 0.0) < 0.0
 
 
-def _decision_share(knowledge: Knowledge, most: int) -> float:
-    weights = knowledge.experience.trajectory_column("weight")[knowledge.experience.column("trajectory")]
-    return min(1.0, most / max(int(np.count_nonzero(weights)), 1))
+def decision_shares(knowledge: Knowledge, most: int) -> dict[str, float]:
+    """The share in (0, 1] of each tool's decisions that is used, so that `most` of all are, or all of fewer.
+
+    Half of them are spread evenly over decisions, half over tools: what is done rarely (to commit, to pay, to answer)
+    is not lost among what is done all the time.  Whoever uses them weighs them by 1 / share (Horvitz & Thompson 1952).
+    """
+    experience = knowledge.experience
+    weights = experience.trajectory_column("weight")[experience.column("trajectory")]
+    counts = np.bincount(experience.column("tool")[weights > 0.0], minlength=len(experience.tools))
+    called = np.flatnonzero(counts)
+    even, own = 0.5 * most / max(int(counts.sum()), 1), 0.5 * most / max(len(called), 1)
+    if 2.0 * even >= 1.0:
+        return {}
+    names = experience.tools.names
+    return {names[tool]: min(1.0, even + own / float(counts[tool])) for tool in called.tolist()}
 
 
 def _reported(examples: Iterable[Example], total: int, on_example: OnExample | None) -> Iterator[Example]:

@@ -13,6 +13,7 @@ from selector.fitting import Familiar
 from selector.follow import FEATURES as PATH_FEATURES
 from selector.follow import PathModel
 from selector.knowledge import EXPERTS
+from selector.path_relations import PATH_RELATIONS
 from selector.relations import RELATIONS
 from trajstore.errors import DamagedStore
 
@@ -60,7 +61,7 @@ def from_bytes(content: bytes) -> FittedModel:
 
 def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:
     tools = model.state.shape[-1]
-    related = len(RELATIONS)
+    related = len(RELATIONS) + len(PATH_RELATIONS) * model.uses_paths
     shapes = tuple(getattr(model, name).shape for name in FIELDS)
     wanted = ((len(EXPERTS),), (related,), (tools, related), (STATE_FEATURES, tools), (CROSSES + 1,))
     is_calibrated = paths.weights.shape == (len(PATH_FEATURES) + 1,) and bool(np.isfinite(paths.weights).all())

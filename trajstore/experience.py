@@ -229,6 +229,11 @@ class Experience:
         """The state alone before one row, in words."""
         return self._moments.names[int(self.column("moment")[row])]
 
+    @property
+    def goal_names(self) -> tuple[str, ...]:
+        """The different tasks in words, by number."""
+        return self._goals.names
+
     def tokens(self, history: Sequence[PastStep]) -> tuple[int, ...]:
         """A live history as the order model sees it; tools never seen before get numbers beyond the known ones."""
         unknown = len(self.tools)

@@ -369,7 +369,7 @@ def distinct(rows: Rows) -> Rows:
     [1, 3]
     """
     ordered = np.sort(rows)
-    return ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
+    return np.asarray(ordered[np.flatnonzero(np.diff(ordered, prepend=-1))], np.int64)
 
 
 def _agreement(suffixes: NDArray[np.int64], query: Query) -> Floats:
@@ -391,7 +391,8 @@ def _nearest_of(
     found = [*np.argpartition(-values, most, axis=1)[:, :most]]
     if (own != own[0]).any():
         found += [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
-    return members[np.concatenate(found)]
+    nearest: NDArray[np.intp] = members[np.concatenate(found)]
+    return nearest
 
 
 def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """Collecting trajectories to learn from: paths that succeed, the same with detours, and random walks."""
 
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,8 @@ class CollectSettings:
     """How many trajectories of each kind are made of a task, and how.
 
     `detour_fraction` in [0, 1] is the chance that a step of a gold path with detours is a random one instead.  Of more
-    than `max_candidates` candidates at a step, a random sample is stored that holds the chosen one.
+    than `max_candidates` candidates at a step, a random sample is stored that holds the chosen one, half of it of the
+    chosen tool: those are what it is most easily taken for.
     """
 
     gold: int = 1
@@ -128,7 +129,7 @@ def _record(walk: _Walk, world: World, task: Task, settings: CollectSettings, rn
             break
         after = world.step(candidate)
         walk.observe(candidate, after)
-        offered = _thin(seen.candidates, candidate, settings.max_candidates, rng)
+        offered = thinned(seen.candidates, candidate, settings.max_candidates, rng)
         steps.append(_step(len(steps), seen.state, offered, candidate, after))
         seen = after
     return Trajectory(
@@ -146,15 +147,32 @@ def _has_ended(seen: Observation | Transition) -> bool:
     return isinstance(seen, Transition) and seen.done
 
 
-def _thin(
+def thinned(
     offered: tuple[Candidate, ...], chosen: Candidate, most: int, rng: np.random.Generator
 ) -> tuple[Candidate, ...]:
-    """At most `most` of the offered candidates in their order, the chosen one always among them."""
-    others = [candidate for candidate in offered if candidate != chosen]
-    kept = set(rng.permutation(len(others))[: most - 1].tolist()) if len(others) >= most else set(range(len(others)))
-    keep_texts = {others[at].text for at in kept} | {chosen.text}
+    """At most `most` of the offered candidates in their order, the chosen one always among them.
+
+    Half of the room is for the chosen one's tool, the rest for the other tools, as evenly as they can fill it.
+    """
     known = offered if chosen in offered else (*offered, chosen)
-    return tuple(candidate for candidate in known if candidate.text in keep_texts)
+    if len(known) <= most:
+        return known
+    others = [known[at] for at in rng.permutation(len(known)).tolist() if known[at] != chosen]
+    own = [candidate for candidate in others if candidate.tool == chosen.tool]
+    first, last = own[: most // 2], own[most // 2 :]
+    kept = [chosen, *first, *_evenly([one for one in others if one.tool != chosen.tool]), *last][:most]
+    texts = {candidate.text for candidate in kept}
+    return tuple(candidate for candidate in known if candidate.text in texts)
+
+
+def _evenly(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The first candidate of each tool, then the second of each, and so on."""
+    seen: Counter[str] = Counter()
+    rounds: list[int] = []
+    for candidate in candidates:
+        rounds.append(seen[candidate.tool])
+        seen[candidate.tool] += 1
+    return [candidates[at] for at in np.argsort(rounds, kind="stable").tolist()]
 
 
 def _step(index: int, state: str, offered: tuple[Candidate, ...], candidate: Candidate, after: Transition) -> Step:

@@ -1,10 +1,13 @@
 """Collecting trajectories in a two-room world."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 
-from selector.demo.collect import CollectSettings, action_of, collect
+from selector.demo.collect import CollectSettings, action_of, collect, thinned
 from trajstore.errors import UsageError
-from trajstore.schema import Step
+from trajstore.schema import Candidate, Step
 
 
 def collected(world, settings=None, count=6, seed=0):
@@ -63,6 +66,25 @@ def test_many_candidates_are_thinned_but_never_the_chosen_one(two_rooms):
     for trajectory in collected(two_rooms, CollectSettings(max_candidates=1)):
         for step in trajectory.steps:
             assert [(one.tool, one.args) for one in step.candidates] == [(step.tool, step.args)]
+
+
+def test_half_of_what_is_kept_is_of_the_chosen_tool_and_no_other_tool_is_left_out():
+    offered = tuple(
+        Candidate(tool, {"object": str(n)}, f"{tool} {n}") for tool in ("take", "open", "eat") for n in range(20)
+    )
+    for seed in range(5):
+        kept = thinned(offered, offered[3], 11, np.random.default_rng(seed))
+        counts = Counter(one.tool for one in kept)
+        assert (counts["take"], sorted([counts["open"], counts["eat"]])) == (6, [2, 3])
+        assert offered[3] in kept
+        assert list(kept) == [one for one in offered if one in kept]
+
+
+def test_what_fits_is_kept_whole_and_room_that_other_tools_leave_is_filled():
+    offered = tuple(Candidate("take", {"object": str(n)}, f"take {n}") for n in range(20))
+    rng = np.random.default_rng(0)
+    assert thinned(offered, offered[3], 20, rng) == offered
+    assert len(thinned(offered, offered[3], 19, rng)) == 19
 
 
 def test_an_action_that_is_not_offered_is_tried_once_then_waited_for(two_rooms):

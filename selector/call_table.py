@@ -1,0 +1,136 @@
+"""How alike calls are, each pair compared once: rows are candidates and steps done, columns calls of stored paths."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.reading import words_of
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+ToolCall = tuple[str, str]  # a tool in lower case, and the whole action as words
+
+MOST_ROWS = 1 << 12
+
+
+class CallTable:
+    """Cosines of the words of arguments; grows with the calls asked for, and begins anew beyond MOST_ROWS rows."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, int] = {}
+        self._tools: dict[str, int] = {}
+        self._columns: dict[ToolCall, int] = {}
+        self._bags_UW = np.zeros((0, 0), np.float32)
+        self._column_tools = np.zeros(0, np.int64)
+        self._rows: dict[ToolCall, int] = {}
+        self._row_tools = np.zeros(0, np.int64)
+        self._row_words: tuple[list[int], list[int]] = ([], [])
+        self._alike_CU = np.zeros((0, 0), np.float32)
+
+    def __len__(self) -> int:
+        """The number of columns."""
+        return len(self._columns)
+
+    def columns(self, calls: Sequence[ToolCall]) -> Numbers:
+        """The column of each call; new ones are added."""
+        fresh = [call for call in dict.fromkeys(calls) if call not in self._columns]
+        if fresh:
+            self._add_columns(fresh)
+        return np.array([self._columns[call] for call in calls], np.int64)
+
+    def rows(self, calls: Sequence[ToolCall]) -> Numbers:
+        """The row of each call; new ones are added."""
+        fresh = [call for call in dict.fromkeys(calls) if call not in self._rows]
+        if len(self._rows) + len(fresh) > MOST_ROWS:
+            self._forget_rows()
+            fresh = list(dict.fromkeys(calls))
+        if fresh:
+            self._add_rows(fresh)
+        return np.array([self._rows[call] for call in calls], np.int64)
+
+    def alike(self, rows: Numbers, columns: Numbers | slice) -> Floats:
+        """Cosine of the arguments' words of rows and columns, in [0, 1]; shape (rows, columns)."""
+        return np.asarray(self._alike_CU[rows][:, columns], np.float32)
+
+    def is_same_tool(self, rows: Numbers, columns: Numbers | slice) -> NDArray[np.bool_]:
+        """Whether rows and columns have the same tool; shape (rows, columns)."""
+        return np.asarray(self._row_tools[rows][:, None] == self._column_tools[columns][None, :])
+
+    def row_tools(self, rows: Numbers) -> Numbers:
+        """The number of each row's tool."""
+        return self._row_tools[rows]
+
+    def of_tools(self, rows: Numbers, columns: Numbers, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum of the values of the columns that have each row's tool; shape (rows,)."""
+        sums = np.bincount(self._column_tools[columns], values, len(self._tools))
+        return np.asarray(sums[self._row_tools[rows]], np.float64)
+
+    def shares_in(self, text: str) -> Floats:
+        """Share of the words of each column's arguments that a text has, in [0, 1], 1 without arguments; shape (U,)."""
+        known = (self._words.get(word, -1) for word in {*words_of(text), ""})
+        present = np.zeros(self._bags_UW.shape[1], np.float32)
+        present[[number for number in known if 0 <= number < len(present)]] = 1.0
+        return np.asarray((self._bags_UW @ present) * self._bags_UW.max(axis=1, initial=0.0), np.float32)
+
+    def _add_columns(self, fresh: Sequence[ToolCall]) -> None:
+        first = len(self._columns)
+        numbered = [self._numbered(call) for call in fresh]
+        self._columns |= {call: first + n for n, call in enumerate(fresh)}
+        tools = np.array([self._tool(tool) for tool, _ in fresh], np.int64)
+        self._column_tools = np.concatenate([self._column_tools, tools])
+        bags_UW = np.zeros((len(self._columns), len(self._words)), np.float32)
+        bags_UW[:first, : self._bags_UW.shape[1]] = self._bags_UW
+        for column, words in enumerate(numbered, start=first):
+            bags_UW[column, words] = len(words) ** -0.5
+        self._bags_UW = bags_UW
+        flat, starts = self._row_words
+        more = self._cosines(np.array(flat, np.int64), np.array(starts, np.int64), bags_UW[first:])
+        self._alike_CU = np.concatenate([self._alike_CU, more], axis=1)
+
+    def _add_rows(self, fresh: Sequence[ToolCall]) -> None:
+        numbered = [self._numbered(call) for call in fresh]
+        first = len(self._rows)
+        self._rows |= {call: first + n for n, call in enumerate(fresh)}
+        tools = np.array([self._tool(tool) for tool, _ in fresh], np.int64)
+        self._row_tools = np.concatenate([self._row_tools, tools])
+        flat, starts = self._row_words
+        begins = np.cumsum([0, *map(len, numbered)])[:-1]
+        added = [word for words in numbered for word in words]
+        more = self._cosines(np.array(added, np.int64), begins, self._bags_UW)
+        starts.extend((begins + len(flat)).tolist())
+        flat.extend(added)
+        self._alike_CU = np.concatenate([self._alike_CU, more])
+
+    def _cosines(self, flat: Numbers, starts: Numbers, bags_UW: Floats) -> Floats:
+        """Cosine of each run of words with each bag; words that no bag has count in the length alone."""
+        if not len(starts):
+            return np.zeros((0, len(bags_UW)), np.float32)
+        width = bags_UW.shape[1]
+        padded_WU = np.concatenate([bags_UW.T, np.zeros((1, len(bags_UW)), np.float32)])
+        summed = np.add.reduceat(padded_WU[np.minimum(flat, width)], starts)
+        lengths = np.diff(starts, append=len(flat))
+        return np.asarray(summed / np.sqrt(lengths)[:, None], np.float32)
+
+    def _forget_rows(self) -> None:
+        self._rows, self._row_words = {}, ([], [])
+        self._row_tools = np.zeros(0, np.int64)
+        self._alike_CU = np.zeros((0, len(self._columns)), np.float32)
+
+    def _numbered(self, call: ToolCall) -> list[int]:
+        return [self._words.setdefault(word, len(self._words)) for word in _words(_arguments(call))]
+
+    def _tool(self, tool: str) -> int:
+        return self._tools.setdefault(tool, len(self._tools))
+
+
+def _arguments(call: ToolCall) -> str:
+    tool, action = call
+    return action[len(tool) :].strip()
+
+
+@lru_cache(maxsize=1 << 15)
+def _words(text: str) -> tuple[str, ...]:
+    """The different words of a text; the empty word where there are none, so that nothing equals nothing."""
+    return tuple(dict.fromkeys(words_of(text))) or ("",)

@@ -1,0 +1,82 @@
+"""Whether relations to stored paths help to choose, by decisions of tasks that the weights were not fitted to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from selector.choice_model import ActionFeatures, ChoiceModel
+from selector.fitting import Example, Penalties, fit, log_probability
+from selector.relations import RELATIONS
+
+LEAST_GAIN = 0.02
+CROSSES_WITH_PATHS = 16.0
+LEAST_DEVIATIONS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Mean of ln p(right) with less that without, in nats a decision, over units left out; and its standard error."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def is_worthwhile(self) -> bool:
+        """Whether it is at least LEAST_GAIN, and LEAST_DEVIATIONS standard errors from nothing."""
+        return self.value >= max(LEAST_GAIN, LEAST_DEVIATIONS * self.standard_error)
+
+
+def paths_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
+    """Whether the examples, which have relations to paths, are worth having them; `tools` are known."""
+    units = {one.unit for one in examples if one.actions is not None}
+    return len(units) > 1 and gain_of_paths(examples, tools, penalties).is_worthwhile
+
+
+def gain_of_paths(examples: Sequence[Example], tools: int, penalties: Penalties) -> Gain:
+    """What relations to paths bring: each half of the units is chosen for by weights fitted to the other half."""
+    half = {unit: number % 2 for number, unit in enumerate(dict.fromkeys(one.unit for one in examples))}
+    told: list[float] = []
+    bare: list[float] = []
+    units: list[int] = []
+    for fold in (0, 1):
+        fitted = [one for one in examples if half[one.unit] != fold]
+        asked = [one for one in examples if half[one.unit] == fold and not one.is_wrong]
+        told += _log_probabilities(asked, fit(fitted, tools, penalties_with_paths(penalties)))
+        bare += _log_probabilities(_bare(asked), fit(_bare(fitted), tools, penalties))
+        units += [one.unit for one in asked]
+    return _clustered(np.array(told) - np.array(bare), np.array(units))
+
+
+def penalties_with_paths(penalties: Penalties) -> Penalties:
+    """The penalties of a model that has relations to paths: crosses are drawn back more.
+
+    Crosses remember single objects, whatever the task; paths say which object this task is about.
+    """
+    return replace(penalties, crosses=CROSSES_WITH_PATHS * penalties.crosses)
+
+
+def without_paths(example: Example) -> Example:
+    """The example without its relations to paths."""
+    if example.actions is None:
+        return example
+    actions = ActionFeatures(example.actions.relations[:, : len(RELATIONS)], example.actions.crosses)
+    return replace(example, actions=actions)
+
+
+def _bare(examples: Sequence[Example]) -> list[Example]:
+    return [without_paths(one) for one in examples]
+
+
+def _log_probabilities(examples: Sequence[Example], model: ChoiceModel) -> list[float]:
+    return [log_probability(one, model) for one in examples]
+
+
+def _clustered(values_N: np.ndarray, units_N: np.ndarray) -> Gain:
+    """The mean, and its standard error where values of one unit go together (Liang & Zeger 1986)."""
+    if not len(values_N):
+        return Gain(0.0, 0.0)
+    mean = values_N.mean()
+    _, member = np.unique(units_N, return_inverse=True)
+    sums = np.bincount(member, values_N - mean)
+    return Gain(float(mean), float(np.sqrt(sums @ sums) / len(values_N)))

@@ -1,0 +1,85 @@
+"""Which stored paths an episode is compared with: those of the tasks that sound most like its own."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
+from selector.situation import Situation
+from selector.task_words import unlikeness
+from trajstore.experience import Experience
+
+Floats = NDArray[np.float64]
+
+MOST_NEAR = 48
+MOST_PATHS = 12
+MOST_BOOKS = 16
+MOST_STEPS = 160
+
+
+class StoredPaths:
+    """The examples of an experience as paths, and the books of the tasks that asked last.
+
+    Steps that led back to where they began are left out of them, and those beyond MOST_STEPS.
+    """
+
+    def __init__(self, experience: Experience) -> None:
+        self._experience = experience
+        self._paths: dict[int, StoredPath] = {}
+        self._books: OrderedDict[tuple[str, int, bytes], PathBook] = OrderedDict()
+
+    def relations(self, situation: Situation, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> Floats:
+        """How each candidate stands to the paths; shape (K, len(PATH_RELATIONS)).
+
+        `goals` are the similarities of the situation's task with the stored ones, `excluded` marks trajectories that
+        are left out.  All 0 where candidates are bare names, which say nothing that the order of tools does not.
+        """
+        if not situation.is_described:
+            return np.zeros((len(situation.candidates), len(PATH_RELATIONS)))
+        state = self._experience.embed(situation.moment_text)
+        return self._book(situation.task, goals, excluded).relations(situation, state)
+
+    def _book(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
+        key = task, len(self._experience.trajectory_ids), b"" if excluded is None else np.packbits(excluded).tobytes()
+        if key not in self._books:
+            self._books[key] = self._open(task, goals, excluded)
+        self._books.move_to_end(key)
+        while len(self._books) > MOST_BOOKS:
+            self._books.popitem(last=False)
+        return self._books[key]
+
+    def _open(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
+        similarities = goals[self._experience.trajectory_column("goal")]
+        may = self._experience.trajectory_column("weight") > 0.0
+        if excluded is not None:
+            may &= ~excluded
+        usable = np.flatnonzero(may)
+        near = usable[np.argsort(-similarities[usable], kind="stable")[:MOST_NEAR]].tolist()
+        paths = [path for path in self._read(near) if path.tools]
+        costs = np.array([unlikeness(path.task, task, path.spoken) for path in paths])
+        kept = np.argsort(costs, kind="stable")[:MOST_PATHS]
+        return PathBook(task, [paths[place] for place in kept.tolist()], costs[kept])
+
+    def _read(self, numbers: list[int]) -> list[StoredPath]:
+        """The paths of these trajectories; each is made once."""
+        fresh = [number for number in numbers if number not in self._paths]
+        if fresh:
+            experience = self._experience
+            names = experience.goal_names, experience.tools.names, experience.actions.names
+            self._paths |= {number: _path_of(experience, number, *names) for number in fresh}
+        return [self._paths[number] for number in numbers]
+
+
+def _path_of(
+    experience: Experience, number: int, goals: Sequence[str], tools: Sequence[str], actions: Sequence[str]
+) -> StoredPath:
+    ends = experience.trajectory_column("end")
+    rows = np.arange(ends[number - 1] if number else 0, ends[number])
+    rows = rows[~experience.column("wasted")[rows]][:MOST_STEPS]
+    called = [tools[tool].lower() for tool in experience.column("tool")[rows].tolist()]
+    done = [actions[action] for action in experience.column("action")[rows].tolist()]
+    args = tuple(action[len(tool) :].strip() for tool, action in zip(called, done, strict=True))
+    goal = goals[int(experience.trajectory_column("goal")[number])]
+    return StoredPath(goal, tuple(called), args, experience.moments[experience.column("moment")[rows]])
