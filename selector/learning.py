@@ -23,7 +23,6 @@ from trajstore.schema import Candidate, Trajectory
 HoldOut = Literal["group", "family"]
 ENDED = "done"
 PATH_DECISIONS = 1000
-SAME_TASK_SHARE = 0.25
 HARM_WEIGHT = 0.5
 OnExample = Callable[[int, int], None]
 
@@ -120,22 +119,10 @@ def build_examples(
     shares = decision_shares(knowledge, config.decisions)
     sampling = _Sampling(tools, shares, np.random.default_rng(config.seed), with_paths, knowledge.example_trust())
     for unit, members in enumerate(units.values()):
-        away = with_same_task(knowledge, members) if unit % 2 else members
-        left = knowledge.left_out([trajectories[number] for number in away], away)
+        left = knowledge.left_out([trajectories[number] for number in members], members)
         for number in members:
             made = _examples_of(knowledge, trajectories[number], number, left, sampling)
             yield from (replace(one, unit=unit) for one in made)
-
-
-def with_same_task(knowledge: Knowledge, members: list[int]) -> list[int]:
-    """These trajectories and those of the same tasks, word for word, in other units; without them where they are many.
-
-    Left out, they teach what helps with a task that is like stored ones and none of them.  Where more than
-    SAME_TASK_SHARE of all trajectories have the same task, nothing would be left to learn that from.
-    """
-    goals = knowledge.experience.trajectory_column("goal")
-    alike = np.flatnonzero(np.isin(goals, goals[members]))
-    return alike.tolist() if len(alike) <= SAME_TASK_SHARE * len(goals) else members
 
 
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:

@@ -9,14 +9,18 @@ from selector.choice_model import ActionFeatures, ChoiceModel
 from selector.fitting import Example, Penalties, fit, log_probability
 from selector.relations import RELATIONS
 
-LEAST_GAIN = 0.02
+LEAST_GAIN = 0.15
 CROSSES_WITH_PATHS = 16.0
 LEAST_DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Mean of ln p(right) with less that without, in nats a decision, over units left out; and its standard error."""
+    """Mean of ln p(right) with less that without, in nats a decision, over units left out; and its standard error.
+
+    It is measured along paths that succeeded.  A live episode strays from them, where what paths say is worth
+    less and can mislead: a small gain is none.
+    """
 
     value: float
     standard_error: float
