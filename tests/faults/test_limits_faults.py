@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from trajstore.errors import InvalidRecord, UsageError
-from trajstore.ingest import Rejection, ingest, read_trajectories
+from trajstore.ingest import Rejection, ingest, read_trajectories, reading
 from trajstore.limits import Limits, require_shallow
 from trajstore.schema import Candidate, Step, Task, Trajectory
 from trajstore.store import TrajectoryStore
@@ -150,3 +150,13 @@ def test_a_pipe_within_bounds_is_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
     (found,) = read_trajectories(["-"])
     assert isinstance(found, Trajectory)
+
+
+def test_empty_lines_between_records_are_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reading, "MOST_EMPTY_LINES", 3)
+    path = tmp_path / "log.jsonl"
+    path.write_text((GOOD + "\n\n") * 10 + "\n\n\n" + GOOD)
+    *found, last = read_trajectories([path], format="native")
+    assert len(found) == 10
+    assert isinstance(last, Rejection)
+    assert "3 empty lines in a row" in last.reason

@@ -21,7 +21,7 @@ HEAD_BYTES = 1 << 20
 LARGEST_RECORD_BYTES = 1 << 29
 DENSEST_GZIP = 250
 """How many times its size a gzip file may unpack to; logs stay far below, and 1,032 is what the format can do."""
-MOST_EMPTY_LINES = 1_000_000
+MOST_EMPTY_LINES = 100_000
 FREE_SHARE = 0.5
 """How much of the free disk a pipe may fill while it is copied."""
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".traj", ".json.gz", ".jsonl.gz", ".ndjson.gz", ".traj.gz")
@@ -221,7 +221,7 @@ class _Piece:
 def _lines(name: str, content: IO[bytes]) -> Iterator[_Piece]:
     number = empty = 0
     while empty < MOST_EMPTY_LINES:
-        number += 1
+        number, empty = number + 1, empty + 1
         try:
             line = content.readline(LARGEST_RECORD_BYTES)
             is_too_long = _skip_rest(line, content)
@@ -230,13 +230,13 @@ def _lines(name: str, content: IO[bytes]) -> Iterator[_Piece]:
             return
         if not line:
             return
+        if line.strip():
+            empty = 0
         if is_too_long:
             yield _Piece(f"{name}:{number}", b"", f"the record is longer than {LARGEST_RECORD_BYTES >> 20} MiB")
         elif line.strip():
             yield _Piece(f"{name}:{number}", line)
-        else:
-            empty += 1
-    yield _Piece(f"{name}:{number}", b"", f"there are {MOST_EMPTY_LINES:,} empty lines up to here, and no log has more")
+    yield _Piece(f"{name}:{number}", b"", f"{MOST_EMPTY_LINES:,} empty lines in a row end here, and no log has more")
 
 
 def _skip_rest(line: bytes, content: IO[bytes]) -> bool:
