@@ -17,13 +17,13 @@ from fault_processes import (
 )
 from old_stores import write_old_store
 
+from trajstore import checkpoints
 from trajstore.backup import backup, restore
-from trajstore.checkpoints import LOG_BYTES
 from trajstore.doctor import damaged_rows, repair
 from trajstore.migrations import SCHEMA_VERSION
 from trajstore.store import TrajectoryStore
 
-BEFORE = ("a", "b", "c", "d")
+SHORT_LOG = 50_000  # bytes
 Work = Callable[[Path], object]
 
 
@@ -34,7 +34,7 @@ def add(path: Path) -> None:
 
 def add_enough_for_a_checkpoint(path: Path) -> None:
     with TrajectoryStore(path) as store:
-        store.add(walk("new " + "x" * LOG_BYTES))
+        store.add(walk("new " + "x" * SHORT_LOG))
 
 
 def keep_new_graph(path: Path) -> None:
@@ -92,8 +92,10 @@ def copy_of(filled: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", WORKS)
-def test_a_death_at_any_moment_leaves_a_whole_store(filled: Path, name: str):
+def test_a_death_at_any_moment_leaves_a_whole_store(filled: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     work, expected, least = WORKS[name]
+    if "before checkpoint" in expected:
+        monkeypatch.setattr(checkpoints, "LOG_BYTES", SHORT_LOG)
     path = copy_of(filled, "alive")
     moments = names_of_moments(lambda: work(path))
     assert expected <= set(moments)

@@ -35,7 +35,7 @@ def write(thread):
         texts = [f"{name}.{thread}.{number}.{part}" for part in range(2)]
         store.add_many([walk(text, f"{name}.{thread}") for text in texts])
         for text in texts:
-            print(text, flush=True)
+            sys.stdout.write(text + "\\n")
 
 workers = [threading.Thread(target=write, args=[thread]) for thread in range(threads)]
 for worker in workers:

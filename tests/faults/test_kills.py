@@ -74,7 +74,7 @@ def check_kills(path: Path, kills: int, work: Callable[[Path, str, Say], None]) 
     ended = kill_again_and_again(kills, 0, lambda name, say: work(path, name, say))
     assert {one.code for one in ended} == {SIGKILL}
     acknowledged = {line for one in ended for line in one.acknowledged}
-    assert len(acknowledged) > kills / 10
+    assert acknowledged
     with TrajectoryStore(path) as store:
         assert acknowledged <= set(assert_whole(store))
         assert_finds_what_brute_force_finds(store)
