@@ -310,6 +310,29 @@ def test_a_database_that_does_not_hold_every_text_is_refused(postgres_address: s
         TrajectoryStore(postgres_address.replace("/postgres?", "/old?"))
 
 
+def test_the_extension_may_lie_anywhere(postgres_address: str, plain):
+    plain.execute("DROP DATABASE IF EXISTS hosted")
+    plain.execute("CREATE DATABASE hosted TEMPLATE template0")
+    address = postgres_address.replace("/postgres?", "/hosted?")
+    with psycopg.connect(address.partition("&schema")[0], autocommit=True) as hosted:
+        hosted.execute('CREATE SCHEMA "Extensions"; CREATE EXTENSION vector WITH SCHEMA "Extensions"')
+    with TrajectoryStore(address) as store:
+        store.add(make_trajectory())
+        repair(store)
+        assert examine(store) == ()
+
+
+def test_a_user_who_was_given_a_schema_needs_no_more(postgres_address: str, plain):
+    TrajectoryStore(postgres_address).close()  # the extension is there
+    plain.execute("DROP ROLE IF EXISTS tenant; CREATE ROLE tenant LOGIN")
+    plain.execute("CREATE SCHEMA given_to_tenant AUTHORIZATION tenant")
+    address = postgres_address.replace("postgres@/", "tenant@/").replace(schema_of(postgres_address), "given_to_tenant")
+    with TrajectoryStore(address) as store:
+        store.remove(store.add(make_trajectory()))
+        assert store.stats().trajectories == 0
+    plain.execute("DROP SCHEMA given_to_tenant CASCADE; DROP ROLE tenant")
+
+
 def test_a_server_that_takes_no_writes_is_one_sentence(postgres_address: str):
     TrajectoryStore(postgres_address).close()
     with (
