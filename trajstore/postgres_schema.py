@@ -72,8 +72,6 @@ def _make(raw: Raw, schema: str, path: str) -> None:
     if encoding is not None and encoding[0] != "UTF8":
         raise StoreUnavailable(f"{path} keeps texts as {encoding[0]}; make a database with encoding UTF8 for the store")
     if raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchone() is None:
-        raw.execute(
-            sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema))
-        )  # who may only use it need not be able to
+        raw.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     raw.execute("CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public")
     raw.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
