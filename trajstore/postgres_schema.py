@@ -71,6 +71,7 @@ def _make(raw: Raw, schema: str, path: str) -> None:
     encoding = raw.execute("SHOW server_encoding").fetchone()
     if encoding is not None and encoding[0] != "UTF8":
         raise StoreUnavailable(f"{path} keeps texts as {encoding[0]}; make a database with encoding UTF8 for the store")
-    raw.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    if raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchone() is None:
+        raw.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     raw.execute("CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public")
     raw.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")

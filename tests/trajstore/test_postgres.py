@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, ma
 from trajstore.doctor import examine, repair
 from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
 from trajstore.identity import EmbedderIdentity
+from trajstore.ingest import read_trajectories
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
 from trajstore.opening import is_database_there, open_database, public_path
 from trajstore.postgres_dialect import escaped, unescaped
-from trajstore.schema import Task
+from trajstore.schema import Task, Trajectory
 from trajstore.store import TrajectoryFilter, TrajectoryStore
 
 psycopg = pytest.importorskip("psycopg")
@@ -33,14 +35,14 @@ SECRET = "s3cr3t-w0rd"
 WRITERS, WRITES = 4, 25
 WRITER = """
 import sys
-sys.path.insert(0, sys.argv[3])
-from trajectory_samples import make_trajectory
-from trajstore.store import TrajectoryStore
+from trajstore import Step, Task, Trajectory, TrajectoryStore
+def made(number, source):
+    return Trajectory(task=Task(f"task {number}"), steps=(Step(index=0, tool="look"),), success=True, source=source)
 with TrajectoryStore(sys.argv[1]) as store:
-    for number in range(int(sys.argv[4])):
-        print(store.add(make_trajectory(f"task {number}", source=sys.argv[2])), flush=True)
+    for number in range(int(sys.argv[3])):
+        print(store.add(made(number, sys.argv[2])), flush=True)
         store.logbook.count("default", "written")
-        store.add(make_trajectory(f"task {number}", source="what every writer adds"))
+        store.add(made(number, "what every writer adds"))
 """
 
 
@@ -132,10 +134,9 @@ def test_a_schema_that_is_no_plain_name_is_refused(schema: str):
 
 
 def test_several_processes_that_start_at_once_lose_nothing(postgres_address: str):
-    folder = str(Path(__file__).resolve().parents[1])
     command = [sys.executable, "-c", WRITER, postgres_address]
     writers = [
-        subprocess.Popen([*command, str(name), folder, str(WRITES)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(name), str(WRITES)], stdout=subprocess.PIPE, text=True)
         for name in range(WRITERS)
     ]
     acknowledged = [line for writer in writers for line in writer.communicate()[0].split()]
@@ -310,6 +311,29 @@ def test_a_database_that_does_not_hold_every_text_is_refused(postgres_address: s
         TrajectoryStore(postgres_address.replace("/postgres?", "/old?"))
 
 
+def test_the_extension_may_lie_anywhere(postgres_address: str, plain):
+    plain.execute("DROP DATABASE IF EXISTS hosted")
+    plain.execute("CREATE DATABASE hosted TEMPLATE template0")
+    address = postgres_address.replace("/postgres?", "/hosted?")
+    with psycopg.connect(address.partition("&schema")[0], autocommit=True) as hosted:
+        hosted.execute('CREATE SCHEMA "Extensions"; CREATE EXTENSION vector WITH SCHEMA "Extensions"')
+    with TrajectoryStore(address) as store:
+        store.add(make_trajectory())
+        repair(store)
+        assert examine(store) == ()
+
+
+def test_a_user_who_was_given_a_schema_needs_no_more(postgres_address: str, plain):
+    TrajectoryStore(postgres_address).close()  # the extension is there
+    plain.execute("DROP ROLE IF EXISTS tenant; CREATE ROLE tenant LOGIN")
+    plain.execute("CREATE SCHEMA given_to_tenant AUTHORIZATION tenant")
+    address = postgres_address.replace("postgres@/", "tenant@/").replace(schema_of(postgres_address), "given_to_tenant")
+    with TrajectoryStore(address) as store:
+        store.remove(store.add(make_trajectory()))
+        assert store.stats().trajectories == 0
+    plain.execute("DROP SCHEMA given_to_tenant CASCADE; DROP ROLE tenant")
+
+
 def test_a_server_that_takes_no_writes_is_one_sentence(postgres_address: str):
     TrajectoryStore(postgres_address).close()
     with (
@@ -376,7 +400,6 @@ def test_rows_of_erased_trajectories_are_freed(store: TrajectoryStore, plain):
 @pytest.mark.parametrize(
     "address",
     [
-        f"postgresql://me:{SECRET}@nowhere.invalid/db",
         f"postgresql://me:{SECRET}@127.0.0.1:1/db",
         f"postgresql://me@127.0.0.1:1/db?password={SECRET}",
         f"postgresql://me@127.0.0.1:1/db?p%61ssword={SECRET}",
@@ -497,17 +520,22 @@ def same(data: object) -> object:
     return loaded
 
 
-def real_looking(store: TrajectoryStore) -> tuple[str, ...]:
-    return store.add_many(
-        [EVERYTHING_USED, *(make_trajectory(f"book flight {number}", success=number % 2 == 0) for number in range(20))]
-    )
+@pytest.fixture(params=["by hand", "tau1", "bfcl"])
+def log(request: pytest.FixtureRequest) -> list[Trajectory]:
+    """Trajectories of every shape: one with every field in use beside plain ones, and those of real logs."""
+    if request.param == "by hand":
+        return [EVERYTHING_USED, *(make_trajectory(f"flight {n}", success=n % 2 == 0) for n in range(20))]
+    path = request.getfixturevalue("shared_data") / f"{request.param}.jsonl.gz"
+    return [one for one in islice(read_trajectories([path]), 120) if isinstance(one, Trajectory)]
 
 
 @pytest.mark.parametrize("is_to_server", [True, False])
-def test_what_is_read_from_one_database_is_the_same_in_another(postgres_address: str, *, is_to_server: bool):
+def test_what_is_read_from_one_database_is_the_same_in_another(
+    postgres_address: str, log: list[Trajectory], *, is_to_server: bool
+):
     file, server = TrajectoryStore(":memory:"), TrajectoryStore(postgres_address)
     there, here = (file, server) if is_to_server else (server, file)
-    ids = real_looking(there)
+    ids = there.add_many(log)
     assert here.add_many(there.trajectories()) == ids
     assert list(here.trajectories()) == list(there.trajectories())
     assert here.content_hashes() == there.content_hashes()
@@ -529,11 +557,11 @@ def test_a_store_that_is_exported_and_ingested_is_the_same(
     if not is_to_server:
         there, here = here, there
     with TrajectoryStore(there) as store:
-        ids = real_looking(store)
+        ids = store.add_many(log)
         hashes = store.content_hashes()
-    log = tmp_path / "exported.jsonl"
-    assert trajstore("export", "--db", there, "--format", "native", log).exit_code == 0
-    assert trajstore("ingest", log, "--db", here, "--no-embed").exit_code == 0
+    exported = tmp_path / "exported.jsonl"
+    assert trajstore("export", "--db", there, "--format", "native", exported).exit_code == 0
+    assert trajstore("ingest", exported, "--db", here, "--no-embed").exit_code == 0
     with TrajectoryStore(here) as store:
         assert store.content_hashes() == hashes
         assert {name for namespace in store.stats().namespaces for name in store.ids(namespace)} == set(ids)

@@ -406,11 +406,11 @@ def test_everything_is_there_after_opening_again(store_address: str):
 def test_what_is_read_is_whole_while_others_erase(store_address: str):
     """A trajectory and its steps are two questions: both see the same moment."""
     is_over = threading.Event()
-    with TrajectoryStore(store_address) as reading, TrajectoryStore(store_address) as erasing:
+    with TrajectoryStore(store_address) as reading, TrajectoryStore(store_address, busy_seconds=0.05) as erasing:
         lasting = [reading.add(make_trajectory(f"stays {number}")) for number in range(150)]
 
         def erase() -> None:
-            for number in range(40):
+            for number in range(30):
                 with contextlib.suppress(StoreUnavailable):  # a file's log keeps traces while another reads it
                     erasing.remove(erasing.add(make_trajectory(f"goes {number}")))
             is_over.set()
