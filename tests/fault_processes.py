@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +59,14 @@ def run_in_child(work: Callable[[Callable[[str], None]], object], *, kill_after:
         code = 1
         try:
             signal.alarm(60)
-            if kill_after is not None:
-                signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-                signal.setitimer(signal.ITIMER_REAL, kill_after)
             work(lambda line: os.write(send, f"{line}\n".encode()))
             code = 0
         finally:
             os._exit(code)
     os.close(send)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
     with os.fdopen(receive) as lines:
         acknowledged = tuple(lines.read().splitlines())
     return Ended(acknowledged, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
