@@ -8,7 +8,7 @@ import typer
 from selector.decision_log import as_json as decision_json
 from selector.demo.commands import demo
 from selector.metrics import Scores
-from selector.policy_commands import pruned, tune, unprune, value
+from selector.policy_commands import pruned, tune, restore, value
 from selector.records import Decision
 from selector.selector import Selector
 from trajstore.commands import DatabaseOption, JsonOption, NamespaceOption, open_existing_store, split_names
@@ -18,7 +18,7 @@ from trajstore.output import print_json, print_table, progress_bars, say
 from trajstore.schema import Trajectory
 
 app = typer.Typer()
-for command in (demo, value, tune, pruned, unprune):
+for command in (demo, value, tune, pruned, restore):
     app.command()(command)
 
 PathsOption = Annotated[list[str], typer.Option(metavar="PATH", help="Trajectories; may be given several times.")]

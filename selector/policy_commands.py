@@ -1,4 +1,4 @@
-"""The commands about the selector itself: value, tune, pruned and unprune."""
+"""The commands about the selector itself: value, tune, pruned and restore."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -141,7 +141,7 @@ def pruned(*, db: DatabaseOption, namespace: NamespaceOption = None, as_json: Js
         say(f"{row.tool} in state cluster {row.cluster}: {row.reason}")
 
 
-def unprune(
+def restore(
     *,
     db: DatabaseOption,
     tool: Annotated[str, typer.Option(help="The tool to use again.", show_default=False)],

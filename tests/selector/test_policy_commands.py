@@ -1,4 +1,4 @@
-"""The commands value, tune, pruned and unprune: what they print, what they change, and how they refuse."""
+"""The commands value, tune, pruned and restore: what they print, what they change, and how they refuse."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def test_value_of_another_namespace_is_refused(lived):
     is_refused(trajstore("value", "--db", lived, "--namespace", "nobody"), "no decisions to value")
 
 
-@pytest.mark.parametrize("command", [["value"], ["tune"], ["pruned"], ["unprune", "--tool", "pull"]])
+@pytest.mark.parametrize("command", [["value"], ["tune"], ["pruned"], ["restore", "--tool", "pull"]])
 def test_a_store_that_is_not_there_is_refused_and_not_made(command, tmp_path):
     absent = tmp_path / "absent.db"
     ran = trajstore(*command, "--db", absent)
@@ -128,8 +128,8 @@ def test_a_store_that_is_not_there_is_refused_and_not_made(command, tmp_path):
         ["value", "--seed", "-1"],
         ["tune", "--trials", "1"],
         ["tune", "--trials", "many"],
-        ["unprune"],
-        ["unprune", "--tool", "pull", "--cluster", "-2"],
+        ["restore"],
+        ["restore", "--tool", "pull", "--cluster", "-2"],
         ["pruned", "--tool", "pull"],
     ],
 )
@@ -202,29 +202,29 @@ def test_pruned_tells_a_person_in_a_table(one_bad):
     assert "quarantined" in ran.stdout
 
 
-def test_unprune_uses_a_pruned_tool_again_until_more_speaks_against_it(one_bad):
+def test_restore_uses_a_pruned_tool_again_until_more_speaks_against_it(one_bad):
     clusters = [row["state_cluster"] for row in json_of("pruned", "--db", one_bad)["pruned"]]
-    restored = json_of("unprune", "--db", one_bad, "--tool", "pull")["restored"]
+    restored = json_of("restore", "--db", one_bad, "--tool", "pull")["restored"]
     assert restored == [{"tool": "pull", "state_cluster": number} for number in clusters]
     assert json_of("pruned", "--db", one_bad) == {"pruned": []}
     with TrajectoryStore(one_bad) as store:
         assert {row.status for row in store.logbook.prunings("default")} == {"restored"}
 
 
-def test_unprune_in_one_cluster_leaves_the_others_alone(one_bad):
+def test_restore_in_one_cluster_leaves_the_others_alone(one_bad):
     clusters = [row["state_cluster"] for row in json_of("pruned", "--db", one_bad)["pruned"]]
-    json_of("unprune", "--db", one_bad, "--tool", "pull", "--cluster", str(clusters[0]))
+    json_of("restore", "--db", one_bad, "--tool", "pull", "--cluster", str(clusters[0]))
     assert [row["state_cluster"] for row in json_of("pruned", "--db", one_bad)["pruned"]] == clusters[1:]
 
 
 @pytest.mark.parametrize("words", [["--tool", "press"], ["--tool", "nobody"], ["--tool", "pull", "--cluster", "60"]])
-def test_unprune_of_what_is_not_pruned_is_refused_with_the_way_to_find_what_is(one_bad, words):
-    ran = trajstore("unprune", "--db", one_bad, *words)
+def test_restore_of_what_is_not_pruned_is_refused_with_the_way_to_find_what_is(one_bad, words):
+    ran = trajstore("restore", "--db", one_bad, *words)
     is_refused(ran, "is not pruned there", f"trajstore pruned --db {one_bad}")
 
 
-def test_unprune_tells_a_person_what_it_restored(one_bad):
+def test_restore_tells_a_person_what_it_restored(one_bad):
     json_of("pruned", "--db", one_bad)
-    ran = trajstore("unprune", "--db", one_bad, "--tool", "pull")
+    ran = trajstore("restore", "--db", one_bad, "--tool", "pull")
     assert ran.exit_code == 0
     assert "pull" in ran.stdout
