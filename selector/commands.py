@@ -8,7 +8,7 @@ import typer
 from selector.decision_log import as_json as decision_json
 from selector.demo.commands import demo
 from selector.metrics import Scores
-from selector.policy_commands import pruned, tune, restore, value
+from selector.policy_commands import pruned, restore, tune, value
 from selector.records import Decision
 from selector.selector import Selector
 from trajstore.commands import DatabaseOption, JsonOption, NamespaceOption, open_existing_store, split_names
