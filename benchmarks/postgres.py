@@ -184,7 +184,7 @@ def main() -> None:
     if options.writer:
         write(options.writer, options.count, options.seed)
         return
-    count = options.count or (400 if options.quick else 3000)
+    count = options.count or (200 if options.quick else 3000)
     with tempfile.TemporaryDirectory() as folder, server_at(options.server) as address:
         rows = [measure(f"{folder}/agent.db", "SQLite", count), measure(address, "PostgreSQL", count)]
     if options.json:

@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,22 +54,26 @@ class PostgresServer:
 @contextlib.contextmanager
 def running_server(options: str = QUICK, parent: str | None = None) -> Iterator[PostgresServer]:
     """Make a server in a new folder of `parent`, and remove it afterwards."""
-    folder = Path(
-        tempfile.mkdtemp(prefix="postgres-", dir=parent or roomy_memory())
-    )  # a socket's path is at most 107 bytes long
+    # A socket's path is at most 107 bytes long: the folder lies high up.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent or roomy_memory()))
+    guard = subprocess.Popen([sys.executable, __file__, str(folder)], stdin=subprocess.PIPE, start_new_session=True)
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, UNPRIVILEGED)
         run("initdb", folder, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
         server = PostgresServer(folder)
         server.start(options)
-        try:
-            yield server
-        finally:
-            with contextlib.suppress(subprocess.CalledProcessError):  # a test may have stopped it
-                server.stop()
+        yield server
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()
+
+
+def remove_afterwards(folder: Path) -> None:
+    """Wait until whoever made the server closes the pipe or is gone, however it ended; then leave nothing of it."""
+    sys.stdin.read()
+    with contextlib.suppress(subprocess.CalledProcessError):  # a test may have stopped it
+        run("pg_ctl", folder, "-w", "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def roomy_memory() -> str | None:
@@ -119,3 +124,7 @@ def programs() -> Path:
     (package,) = spec.submodule_search_locations or [""]
     folders = [path for path in Path(package).glob("pginstall*/bin") if (path / "initdb").exists()]
     return max(folders, key=lambda path: int(path.parent.name.removeprefix("pginstall") or 16))
+
+
+if __name__ == "__main__":
+    remove_afterwards(Path(sys.argv[1]))

@@ -2,7 +2,8 @@
 
 from trajstore.environment import Environment, Observation, Transition
 from trajstore.schema import Candidate, Step, Task, ToolSpec, Trajectory
-from trajstore.store import StoreStats, TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store_stats import StoreStats
 from trajstore.trajectory_table import AddReport
 
 __version__ = "0.1.0"

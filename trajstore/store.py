@@ -33,6 +33,7 @@ from trajstore.rows import TrajectoryRow, to_row
 from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
+from trajstore.store_stats import StoreStats, read_stats
 from trajstore.trajectory_table import AddReport, insert_all, read_chunk, read_hashes, rewrite
 from trajstore.vectors import (
     VectorCheck,
@@ -90,18 +91,6 @@ DEFAULT_REDACTOR = Redactor()
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """How much is stored; `tools`, `sources` and `namespaces` count steps or trajectories by name."""
-
-    trajectories: int
-    steps: int
-    successes: int
-    tools: Mapping[str, int]
-    sources: Mapping[str, int]
-    namespaces: Mapping[str, int]
-
-
 class TrajectoryStore:
     """Opens or creates a store at `path`; safe to share between threads.
 
@@ -125,7 +114,6 @@ class TrajectoryStore:
         self._clock = clock
         self._redactor, self._limits = redactor, limits
         self.logbook = Logbook(self._database)
-        self.server_index = ServerIndex(self._database)  # only a server keeps one
 
     @property
     def path(self) -> str:
@@ -141,6 +129,13 @@ class TrajectoryStore:
     def is_on_server(self) -> bool:
         """Whether a server keeps it, rather than a file of this machine."""
         return self._database.is_on_server
+
+    @property
+    def server_index(self) -> ServerIndex:
+        """The index that a server keeps of the steps; `UsageError` for a file, beside which it lies."""
+        if not self.is_on_server:
+            raise UsageError(f"{self.path} is no server and keeps no index of its own; recollect loads that of a file")
+        return ServerIndex(self._database)
 
     @property
     def index_folder(self) -> Path | None:
@@ -270,18 +265,7 @@ class TrajectoryStore:
     def stats(self) -> StoreStats:
         """Counts of what is stored."""
         with self._database.snapshot() as connection:
-            trajectories, successes = connection.execute(
-                "SELECT count(*), count(*) FILTER (WHERE success = 1) FROM trajectories"
-            ).fetchone()
-            (steps,) = connection.execute("SELECT count(*) FROM steps").fetchone()
-            tools = connection.execute("SELECT tool, count(*) n FROM steps GROUP BY 1 ORDER BY n DESC, 1").fetchall()
-            counted = [
-                connection.execute(
-                    f"SELECT {column}, count(*) n FROM trajectories GROUP BY 1 ORDER BY n DESC, 1"  # noqa: S608 - constants
-                ).fetchall()
-                for column in ("source", "namespace")
-            ]
-        return StoreStats(trajectories, steps, successes, dict(tools), dict(counted[0]), dict(counted[1]))
+            return read_stats(connection)
 
     def embedder_identity(self) -> EmbedderIdentity | None:
         """Whose vectors are stored; None before the first."""

@@ -10,6 +10,7 @@ from trajectory_samples import make_step, make_trajectory
 
 from trajstore.connection import AnyDatabase
 from trajstore.embedding import HashedEmbedder
+from trajstore.errors import UsageError
 from trajstore.experience import Experience
 from trajstore.index_cache import index_status
 from trajstore.opening import open_database
@@ -172,6 +173,11 @@ def test_what_an_interrupted_build_left_is_no_damage_and_gives_way(address: str,
     assert filled.server_index.kind(64) == "flat"
     ServerIndex(filled._database, graph_from_texts=1).build_graph(64)
     assert filled.server_index.kind(64) == "hnsw"
+
+
+def test_a_file_has_no_index_on_a_server():
+    with TrajectoryStore(":memory:") as store, pytest.raises(UsageError, match="recollect loads that of a file"):
+        _ = store.server_index
 
 
 def test_stats_tells_of_the_index_on_the_server(address: str, filled: TrajectoryStore):
