@@ -23,6 +23,7 @@ BUSY_SECONDS = 30.0
 RETRY_SECONDS = 0.02
 FORK_SECONDS = 10.0  # how long a fork waits for the threads that are using a file
 MEMORY = ":memory:"
+SqliteConnection = Connection
 # SQLite reports these as mistakes in a statement, but in a file that is marked as ours only damage makes them.
 SIGNS_OF_DAMAGE = ("could not decode", "no such table", "no such column", "malformed")
 PRAGMAS = (

@@ -6,11 +6,13 @@ same database.
 
 from psycopg import sql
 
+from trajstore.checksums import CHECKED, row_checksum
 from trajstore.errors import NewerStore, StoreUnavailable
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
-from trajstore.postgres_connections import Raw
+from trajstore.postgres_connections import PostgresConnection, Raw, adapt_vectors
 from trajstore.postgres_dialect import ADDITIONS, definition
 
+CHECKSUMS_FROM = 4
 LOCK_FAMILY = 0x74726A73  # "trjs": locks of this number are ours
 # A schema that is not there yet cannot name its lock; its name can.
 LOCK_TO_MAKE = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
@@ -49,7 +51,19 @@ def migrate(raw: Raw, schema: str, path: str) -> None:
         ]
         if commands:
             raw.execute(b"; ".join(commands))
+            if found is not None and found < CHECKSUMS_FROM:
+                _fill_checksums(raw)
             raw.execute("INSERT INTO schema_version VALUES (%s)", [SCHEMA_VERSION])
+
+
+def _fill_checksums(raw: Raw) -> None:
+    """Take every row for what was written, as SQLite's migration does."""
+    adapt_vectors(raw)
+    connection = PostgresConnection(raw)
+    for table, columns in CHECKED.items():
+        rows = connection.execute(f"SELECT ctid::text, {', '.join(columns)} FROM {table}").fetchall()  # noqa: S608 - constants
+        filled = [(row_checksum(*cells), place) for place, *cells in rows]
+        connection.executemany(f"UPDATE {table} SET checksum = ? WHERE ctid = ?::tid", filled)  # noqa: S608 - as above
 
 
 def lock_command(raw: Raw, schema: str) -> bytes:

@@ -1,6 +1,5 @@
 """The store: trajectories with their steps, vectors and decisions in one database, which is the only truth."""
 
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from trajstore.checksums import changed_rows, row_checksum
 from trajstore.connection import Connection
-from trajstore.database import BUSY_SECONDS, MEMORY, Database
+from trajstore.database import BUSY_SECONDS, MEMORY, Database, SqliteConnection
 from trajstore.embedding import text_hash
 from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, erase
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
@@ -347,7 +346,7 @@ class TrajectoryStore:
         with self._database.reading() as connection:
             return tuple(changed_rows(connection))
 
-    def lent_connection(self) -> AbstractContextManager[sqlite3.Connection]:
+    def lent_connection(self) -> AbstractContextManager[SqliteConnection]:
         """The SQLite connection, for what copies the whole file; other threads wait meanwhile."""
         if not isinstance(self._database, Database):
             raise UsageError(f"{self.path} lies on a server: pg_dump backs it up, or trajstore export --format native")

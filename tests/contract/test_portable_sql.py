@@ -1,4 +1,4 @@
-"""Statements are written in the SQL that SQLite and PostgreSQL share; only two files know what is one's alone."""
+"""Statements are written in the SQL that SQLite and PostgreSQL share; few files know what is one's alone."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,15 @@ import grpo
 import selector
 import trajstore
 
-SQLITE_FILES = {"database.py", "migrations.py"}
+SQLITE_FILES = {
+    "backup.py",
+    "checkpoints.py",
+    "checksums.py",
+    "copying.py",
+    "database.py",
+    "migrations.py",
+    "upgrading.py",
+}
 SERVER_FILES = {
     "postgres.py",
     "postgres_connections.py",

@@ -165,11 +165,18 @@ def test_a_read_only_folder_is_named_and_stays_empty(tmp_path: Path):
     assert list(folder.iterdir()) == []
 
 
-def test_a_database_on_a_server_is_refused_and_makes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("address", "exit_code", "why"),
+    [
+        ("mysql://localhost/agent", 2, "not with mysql://"),
+        ("postgresql://127.0.0.1:1/agent", 1, "check that the server"),
+    ],
+)
+def test_a_server_that_is_none_of_ours_or_gone_makes_no_file(tmp_path: Path, monkeypatch, address, exit_code, why):
     monkeypatch.chdir(tmp_path)
     log = write_log(tmp_path / "log.jsonl", "c")
     for command in (["ingest", log], ["stats"], ["forget", "--source", "a"]):
-        ran = trajstore(*command, "--db", "postgresql://localhost/agent")
-        assert ran.exit_code == 2
-        assert "not supported yet" in ran.sentence
+        ran = trajstore(*command, "--db", address)
+        assert ran.exit_code == exit_code
+        assert why in ran.sentence
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]

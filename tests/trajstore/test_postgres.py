@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from postgres_server import PostgresServer, running_server, why_not
 from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, make_trajectory
 
+from trajstore.connection import Packed
 from trajstore.doctor import examine, repair
 from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
 from trajstore.identity import EmbedderIdentity
@@ -32,6 +33,7 @@ from trajstore.store import TrajectoryFilter, TrajectoryStore
 psycopg = pytest.importorskip("psycopg")
 
 SECRET = "s3cr3t-w0rd"
+VECTOR = np.array([0.6, 0.8], "<f2").tobytes()
 WRITERS, WRITES = 4, 25
 WRITER = """
 import sys
@@ -277,13 +279,22 @@ def test_a_newer_store_is_refused_by_its_version(postgres_address: str, plain):
 
 def test_an_older_store_is_brought_up_to_date_with_all_that_is_in_it(postgres_address: str, monkeypatch):
     monkeypatch.setattr("trajstore.postgres_schema.SCHEMA_VERSION", 1)
-    with TrajectoryStore(postgres_address) as store:
-        trajectory_id = store.add(EVERYTHING_USED)
+    database = open_database(postgres_address)
+    with database.writing() as connection:
+        connection.execute("INSERT INTO artifacts VALUES ('model', 'key', ?)", [b"learned"])
+        connection.execute("INSERT INTO embedders (name, dimension, fingerprint) VALUES ('hashed', 2, 'x')")
+        connection.execute(
+            "INSERT INTO vectors (text_hash, embedder_id, vector) VALUES (?, 1, ?)", [b"t", Packed(VECTOR)]
+        )
+    database.close()
     monkeypatch.undo()
     with TrajectoryStore(postgres_address) as store:
-        assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
+        assert store.artifact("model", "key") == b"learned"
+        assert store.vectors([b"t"])[b"t"].tobytes() == VECTOR
+        assert store.changed_rows() == ()
         store.logbook.count("default", "kept since version 2")
-        assert store.generation == "1-0-0"
+        trajectory_id = store.add(EVERYTHING_USED)
+        assert content(store.get(trajectory_id)) == content(EVERYTHING_USED)
 
 
 def test_clients_that_create_a_store_at_the_same_moment_all_get_it(postgres_server: PostgresServer):
