@@ -131,7 +131,7 @@ def _search(
     own_N = steps.groups_N if config.scope == "other_groups" else steps.trajectories_N
     own = _numbers(own_N)[rows]
     most = config.neighbours + int(np.bincount(own).max())
-    index = VectorIndex.build(np.ascontiguousarray(vectors_ND[rows], np.float32), graph_from_rows=len(rows) + 1)
+    index = VectorIndex.build(np.ascontiguousarray(vectors_ND[rows], np.float32), "flat")
     for place, row in enumerate(rows):
         found = index.search(vectors_ND[row], most)
         is_near = (own[found.rows] != own[place]) & (found.similarities >= config.least_similarity)

@@ -37,7 +37,7 @@ def walk(text: str, source: str = "walks") -> Trajectory:
 def keep_graph(store: TrajectoryStore) -> None:
     """Keep a graph of all rows, as a large store would."""
     loaded = recollect(store, EMBEDDER)
-    graph = VectorIndex.build(Retriever(loaded.experience).states, graph_from_rows=2)
+    graph = VectorIndex.build(Retriever(loaded.experience).states, "hnsw")
     ids = loaded.experience.trajectory_ids
     IndexCache(store, "default").save(graph, rows_key(ids, EMBEDDER.identity.fingerprint), len(ids))
 

@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 
 from trajstore.errors import DamagedStore
 
-IndexKind = Literal["flat", "hnsw"]
+IndexKind = Literal["flat", "hnsw", "hnsw-sq8"]
 GRAPH_FROM_ROWS = 20_000
+COMPRESS_FROM_ROWS = 2_000_000
+TRAINED_ROWS = 100_000
+DIGEST_BYTES = 16
 GRAPH_LINKS = 32
 BUILD_BREADTH = 80
+BLOCK = 1 << 16
 SEARCH_BREADTH = 128
+COMPRESSED_BREADTH = 256
 Vectors = NDArray[np.float32]
 
 
@@ -41,32 +46,33 @@ class VectorIndex:
         self.kind = kind
 
     @classmethod
-    def build(cls, vectors: Vectors, *, graph_from_rows: int = GRAPH_FROM_ROWS) -> "VectorIndex":
-        """Index the rows of `vectors`, shape (N, D), float32 and finite."""
+    def build(cls, vectors: Vectors, kind: IndexKind | None = None) -> "VectorIndex":
+        """Index the rows of `vectors`, shape (N, D), float32 and finite; None for the kind that fits their number."""
         faiss = load_faiss()
-        if not np.isfinite(vectors).all():
+        if not all(np.isfinite(vectors[first : first + BLOCK]).all() for first in range(0, len(vectors), BLOCK)):
             raise DamagedStore("the vectors to index hold values that are not finite; run trajstore doctor --repair")
-        kind: IndexKind = "hnsw" if len(vectors) >= graph_from_rows else "flat"
-        dimension = vectors.shape[1]
-        index = _graph(faiss, dimension) if kind == "hnsw" else _exact(faiss, dimension)
+        kind = kind or fitting_kind(len(vectors))
+        index = _empty(faiss, kind, vectors.shape[1])
         with _threads(faiss, _most_threads()):
             if not index.is_trained:
-                index.train(vectors[:10_000])
+                index.train(vectors[:TRAINED_ROWS] if len(vectors) else np.zeros((1, vectors.shape[1]), np.float32))
             index.add(vectors)
         return cls(index, kind)
 
     @classmethod
     def load(cls, path: Path, digest: str) -> "VectorIndex":
-        """Read an index file, refusing one whose content is not the one recorded (`DamagedStore`)."""
-        content = path.read_bytes()
-        if content_digest(content) != digest:
+        """Map an index file, refusing one whose content is not the one recorded (`DamagedStore`).
+
+        Processes that map the same file share one copy of it; reading it for its hash has brought it into memory.
+        """
+        if file_digest(path) != digest:
             raise DamagedStore(f"index file {path.name} does not match its recorded hash; it is rebuilt from the rows")
         faiss = load_faiss()
         try:
-            index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:  # all that FAISS raises
             raise DamagedStore(f"index file {path.name} holds no index; it is rebuilt from the rows") from error
-        return cls(index, "hnsw" if isinstance(index, faiss.IndexHNSW) else "flat")
+        return cls(index, _kind_of(faiss, index))
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -84,9 +90,13 @@ class VectorIndex:
         found = rows[0] >= 0
         return Neighbours(rows[0][found], similarities[0][found])
 
-    def to_bytes(self) -> bytes:
-        """The file's content."""
-        return bytes(load_faiss().serialize_index(self._index).tobytes())
+    def write(self, path: Path) -> str:
+        """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
+        try:
+            load_faiss().write_index(self._index, str(path))
+        except RuntimeError as error:  # all that FAISS raises
+            raise OSError(f"{path.name} cannot be written: {error}") from error
+        return file_digest(path)
 
 
 def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64]) -> Vectors:
@@ -102,9 +112,21 @@ def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64]) -> 
     return found
 
 
-def content_digest(content: bytes) -> str:
+def fitting_kind(rows: int) -> IndexKind:
+    """What suits a number of rows: exact while that is quicker, then a graph, at last one with 8 bits an entry.
+
+    >>> fitting_kind(1_000), fitting_kind(50_000), fitting_kind(5_000_000)
+    ('flat', 'hnsw', 'hnsw-sq8')
+    """
+    if rows < GRAPH_FROM_ROWS:
+        return "flat"
+    return "hnsw" if rows < COMPRESS_FROM_ROWS else "hnsw-sq8"
+
+
+def file_digest(path: Path) -> str:
     """The hash that an index file is known by (BLAKE2b, 32 hex digits)."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def load_faiss() -> Any:  # Any: FAISS ships no types
@@ -136,12 +158,18 @@ class _threads:  # noqa: N801 - a context manager reads as a verb
         self._faiss.omp_set_num_threads(1)
 
 
-def _exact(faiss: Any, dimension: int) -> Any:  # Any: as above
-    return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-
-
-def _graph(faiss: Any, dimension: int) -> Any:  # Any: as above
-    index = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_fp16, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
+def _empty(faiss: Any, kind: IndexKind, dimension: int) -> Any:  # Any: as above
+    entry = faiss.ScalarQuantizer.QT_8bit if kind == "hnsw-sq8" else faiss.ScalarQuantizer.QT_fp16
+    if kind == "flat":
+        return faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexHNSWSQ(dimension, entry, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_BREADTH
-    index.hnsw.efSearch = SEARCH_BREADTH
+    index.hnsw.efSearch = COMPRESSED_BREADTH if kind == "hnsw-sq8" else SEARCH_BREADTH
     return index
+
+
+def _kind_of(faiss: Any, index: Any) -> IndexKind:  # Any: as above
+    if not isinstance(index, faiss.IndexHNSW):
+        return "flat"
+    storage = faiss.downcast_index(index.storage)
+    return "hnsw-sq8" if storage.sq.qtype == faiss.ScalarQuantizer.QT_8bit else "hnsw"

@@ -16,7 +16,7 @@ from pathlib import Path
 from trajstore.copying import publish
 from trajstore.errors import DamagedStore
 from trajstore.faultpoints import faultpoint
-from trajstore.index import IndexKind, VectorIndex, content_digest
+from trajstore.index import IndexKind, VectorIndex
 from trajstore.store import TrajectoryStore
 
 LAYOUT = "1"  # raised whenever the same trajectories would give other rows or vectors than before
@@ -49,13 +49,15 @@ class IndexCache:
         self._folder = store.index_folder
         self._prefix = hashlib.blake2b(namespace.encode(), digest_size=6).hexdigest()
 
-    def load_for(self, trajectory_ids: Sequence[str], fingerprint: str) -> VectorIndex | None:
+    def load_for(
+        self, trajectory_ids: Sequence[str], fingerprint: str, kind: IndexKind | None = None
+    ) -> VectorIndex | None:
         """The index of these trajectories, or of the first of them where others came since; None where there is none.
 
-        Whatever is not what was recorded counts as none.
+        Whatever is not what was recorded, or of another kind than asked for, counts as none.
         """
         record = self.record()
-        if record is None or not record.is_of(trajectory_ids, fingerprint):
+        if record is None or not record.is_of(trajectory_ids, fingerprint) or kind not in (None, record.kind):
             return None
         return self._load(record)
 
@@ -90,13 +92,9 @@ class IndexCache:
         A process that dies on the way leaves the older index recorded, or this one, and its file beside it.
         """
         digest = None
-        if index.kind == "hnsw" and self._folder is not None:
-            content = index.to_bytes()
-            digest = content_digest(content)
-            try:
-                self._publish(self._folder, self._name_of(digest), content)
-            except OSError:
-                digest = None  # a folder that cannot be written only costs a rebuild
+        if index.kind != "flat" and self._folder is not None:
+            with contextlib.suppress(OSError):  # a folder that cannot be written only costs a rebuild
+                digest = self._publish(self._folder, index)
         record = IndexRecord(digest, index.kind, len(index), trajectories, rows_key)
         self._store.put_artifact(self._name, LAYOUT, json.dumps(asdict(record)).encode())
         faultpoint("index recorded")
@@ -113,16 +111,17 @@ class IndexCache:
     def _name_of(self, digest: str) -> str:
         return f"{self._prefix}-{digest}.faiss"
 
-    def _publish(self, where: Path, name: str, content: bytes) -> None:
+    def _publish(self, where: Path, index: VectorIndex) -> str:
         where.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f"{self._prefix}-", suffix=".part", dir=where)
+        handle, name = tempfile.mkstemp(prefix=f"{self._prefix}-", suffix=".part", dir=where)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
+            digest = index.write(Path(name))
             faultpoint("index written")
-            publish(Path(temporary), where / name)
+            publish(Path(name), where / self._name_of(digest))
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
+        return digest
 
     def _sweep(self, digest: str | None) -> None:
         """Remove the files of this namespace but one; what another process was still writing only costs a rebuild."""

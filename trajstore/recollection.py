@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.errors import StoreError
 from trajstore.experience import Experience
-from trajstore.index import GRAPH_FROM_ROWS, VectorIndex
+from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
 from trajstore.marks import Mark
@@ -42,8 +42,8 @@ def recollect(
 ) -> Recollection:
     """Read a namespace, embed what is new, and load its index, or build it where it lacks more than a few rows.
 
-    A graph of many rows takes minutes to build: `in_background` gives an exact index of them at once, and puts the
-    graph in its place when it is done.  Live texts may go through a student.
+    A graph of many rows takes minutes to build: with `in_background` an older one serves until it is done, or an exact
+    index.  Live texts may go through a student.
     """
     tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
     trajectories = tuple(store.added(namespace, mark))
@@ -52,8 +52,8 @@ def recollect(
     experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
     experience.extend(trajectories)
     live.refresh()
-    keeper = _Keeper(IndexCache(store, namespace), experience, embedder.identity.fingerprint)
-    kept = keeper.cache.load_for(experience.trajectory_ids, keeper.fingerprint)
+    keeper = _Keeper(IndexCache(store, namespace), experience, embedder.identity.fingerprint, config.index)
+    kept = keeper.cache.load_for(experience.trajectory_ids, keeper.fingerprint, config.index)
     make_index = keeper.make_in_background if in_background else keeper.make
     retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index)
     return Recollection(mark, trajectories, experience, retriever)
@@ -66,24 +66,31 @@ class _Keeper:
     cache: IndexCache
     experience: Experience
     fingerprint: str
+    kind: IndexKind | None
 
-    def make(self, states: Floats, _: Offer) -> VectorIndex:
+    def make(self, states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:
         """Make and keep the index."""
-        return self._keep(
-            VectorIndex.build(states, graph_from_rows=GRAPH_FROM_ROWS), tuple(self.experience.trajectory_ids)
-        )
+        return self._keep(VectorIndex.build(states, self._kind(states)), tuple(self.experience.trajectory_ids))
 
-    def make_in_background(self, states: Floats, offer: Offer) -> VectorIndex:
-        """An exact index where the graph would take long; the graph is offered when a thread has made and kept it."""
-        if len(states) < GRAPH_FROM_ROWS:
-            return self.make(states, offer)
+    def make_in_background(self, states: Floats, offer: Offer, current: VectorIndex | None) -> VectorIndex:
+        """The current index, or an exact one, where a graph takes long: it is offered when a thread has made it."""
+        kind = self._kind(states)
+        if kind == "flat":
+            return self.make(states, offer, current)
         rows, ids = states.copy(), tuple(self.experience.trajectory_ids)
 
         def make_graph() -> None:
-            offer(self._keep(VectorIndex.build(rows, graph_from_rows=GRAPH_FROM_ROWS), ids))
+            try:
+                offer(self._keep(VectorIndex.build(rows, kind), ids))
+            except BaseException:
+                offer(None)
+                raise
 
         threading.Thread(target=make_graph, name="trajstore index", daemon=True).start()
-        return VectorIndex.build(states, graph_from_rows=len(states) + 1)
+        return current or VectorIndex.build(states, "flat")
+
+    def _kind(self, states: Floats) -> IndexKind:
+        return self.kind or fitting_kind(len(states))
 
     def _keep(self, index: VectorIndex, ids: Sequence[str]) -> VectorIndex:
         with contextlib.suppress(StoreError):  # the store may be closed or busy: the index serves without being kept

@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 
 from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
-from trajstore.index import VectorIndex, inner_products
+from trajstore.index import IndexKind, VectorIndex, inner_products
+from trajstore.layers import Layers
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-Offer = Callable[[VectorIndex], None]
-MakeIndex = Callable[[Floats, Offer], VectorIndex]
+Offer = Callable[[VectorIndex | None], None]
+MakeIndex = Callable[[Floats, Offer, VectorIndex | None], VectorIndex]
 
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
 BACKGROUND_ROWS = 256
-TAIL_ROWS = 2048
 CROWDED = 0.5
 CROWDED_TIMES = 1.5
 
@@ -57,7 +57,8 @@ class Keys:
 class RetrieverConfig:
     """Settings of retrieval; `pool` rows are compared in all three keys, `nearest` of them become evidence.
 
-    `student` lets live texts be embedded by the store's student of a slow embedder (`trajstore.live_embedder`).
+    `student` lets live texts be embedded by the store's student of a slow embedder (`trajstore.live_embedder`); `index`
+    forces a kind of index, None takes the one that suits the number of rows.
     """
 
     keys: Keys = Keys()
@@ -68,6 +69,7 @@ class RetrieverConfig:
     floor: float = 0.05
     trajectory_cap: float = 1.0
     student: bool = True
+    index: IndexKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class _Background:
 class Retriever:
     """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly.
 
-    `make_index` gives an index of vectors at once, and may hand over a faster one of the same later, from any thread.
+    `make_index` gives an index of vectors at once, which may be the one used so far, and may hand over a better one
+    later, from any thread; None where it cannot.
     """
 
     def __init__(
@@ -133,6 +136,8 @@ class Retriever:
         self._make_index = make_index or _build
         self._swapping = threading.Lock()
         self._built = 0
+        self._is_making = False
+        self._layers = Layers(VectorIndex.build(np.zeros((0, experience.dimension), np.float32)))
         self._experience = experience
         self._seed = seed
         self._keys = self.config.keys.scaled()
@@ -141,11 +146,10 @@ class Retriever:
     def rebuild(self, index: VectorIndex | None = None) -> None:
         """Scale every vector by its entries' rarity and index the rows.
 
-        A given index is taken as it is where it holds the first rows and lacks at most `TAIL_ROWS`; it was made with
-        their rarity.
+        A given index is taken as it is where it holds the first rows and lacks few; it was made with their rarity.
         """
         experience = self._experience
-        fits = index is not None and self._is_near(index)
+        fits = index is not None and index.dimension == experience.dimension and Layers(index).suit(len(experience))
         indexed = len(index) if index is not None and fits else len(experience)
         self._rarity = rarity(experience.states[:indexed])
         self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
@@ -153,30 +157,39 @@ class Retriever:
         with self._swapping:
             self._built += 1
         offer = partial(self._take_better, self._built)
-        self.index = index if index is not None and fits else self._make_index(self.states, offer)
+        known = self.index if len(self.index) else None
+        made = index if index is not None and fits else self._make_index(self.states, offer, known)
+        self._is_making = made is known
+        self._layers = Layers(made).grown(self.states)
         self._order_rows = _rows_by_suffix(experience)
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moments = self._moments[experience.column("moment")[sample]]
         self._background = _Background(self.states[sample], moments, self._goals_of(sample), self._suffixes_of(sample))
 
-    def _take_better(self, built: int, index: VectorIndex) -> None:
-        """Use another index of the same rows from now on, unless they were indexed anew since."""
+    @property
+    def index(self) -> VectorIndex:
+        """The index of most rows; those that came later are in a smaller one, or compared one by one."""
+        return self._layers.main
+
+    def _take_better(self, built: int, index: VectorIndex | None) -> None:
+        """Use another index of the first rows from now on, unless they were indexed anew since."""
         with self._swapping:
             if built == self._built:
-                self.index = index
-
-    def _is_near(self, index: VectorIndex) -> bool:
-        return index.dimension == self._experience.dimension and 0 <= len(self._experience) - len(index) <= TAIL_ROWS
+                self._is_making = False
+                self._layers = self._layers if index is None else Layers(index)
 
     def refresh(self) -> None:
         """Take in rows that the experience has got since."""
         seen = len(self.states)
-        if len(self._experience) - len(self.index) > TAIL_ROWS or not seen:
+        is_due = not self._layers.suit(len(self._experience)) and not self._is_making
+        if not seen or is_due:
             self.rebuild()
             return
         self._scale_new()
         for row in range(seen, len(self._experience)):
             _add_suffixes(self._order_rows, self._experience.column("suffix")[row], row)
+        with self._swapping:
+            self._layers = self._layers.grown(self.states)
 
     @property
     def states(self) -> Floats:
@@ -228,17 +241,15 @@ class Retriever:
         """Rows near in state, and the newest ones with the same order of steps, without the excluded."""
         wanted = self.config.pool
         while True:
-            near = self.index.search(query.state, wanted).rows
-            allowed = self._allowed(near, query)
+            allowed = self._allowed(self._layers.search(query.state, wanted, self.states), query)
             is_enough = len(allowed) >= min(self.config.pool, self.config.nearest)
-            if wanted >= len(self.index) or (
+            if wanted >= len(self.states) or (
                 is_enough and not (wanted == self.config.pool and self._is_crowded(allowed))
             ):
                 break
             wanted *= 4
-        tail = np.arange(len(self.index), len(self.states))
         same_order = self._same_order(query) if self._keys.order else np.zeros(0, np.int64)
-        return distinct(np.concatenate([allowed, self._allowed(np.concatenate([tail, same_order]), query)]))
+        return distinct(np.concatenate([allowed, self._allowed(same_order, query)]))
 
     def _is_crowded(self, rows: Rows) -> bool:
         """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
@@ -325,7 +336,7 @@ class Retriever:
         return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
-def _build(states: Floats, _: Offer) -> VectorIndex:
+def _build(states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:
     return VectorIndex.build(states)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trajstore.embedding import normalised
 from trajstore.errors import DamagedStore
-from trajstore.index import VectorIndex, content_digest
+from trajstore.index import VectorIndex, file_digest
 
 
 def unit_vectors(count: int, dimension: int, seed: int = 0) -> np.ndarray:
@@ -37,10 +37,11 @@ def test_a_small_index_finds_what_brute_force_finds(count, dimension, k, seed):
     assert exact[found.rows] == pytest.approx(found.similarities, abs=1e-3)
 
 
-def test_a_graph_finds_nearly_all_of_the_nearest():
+@pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])
+def test_a_graph_finds_nearly_all_of_the_nearest(kind):
     vectors = clustered_vectors(5000, 32, 50)
-    graph = VectorIndex.build(vectors, graph_from_rows=1000)
-    assert graph.kind == "hnsw"
+    graph = VectorIndex.build(vectors, kind)
+    assert graph.kind == kind
     queries = clustered_vectors(5000, 32, 50)[::50]
     nearest = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     found = [graph.search(query, 10).rows for query in queries]
@@ -48,14 +49,12 @@ def test_a_graph_finds_nearly_all_of_the_nearest():
     assert recall >= 0.95
 
 
-@pytest.mark.parametrize("graph_from_rows", [10, 1000])
-def test_an_index_comes_back_from_its_file(tmp_path, graph_from_rows):
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "hnsw-sq8"])
+def test_an_index_comes_back_from_its_file(tmp_path, kind):
     vectors = unit_vectors(200, 16)
-    built = VectorIndex.build(vectors, graph_from_rows=graph_from_rows)
-    content = built.to_bytes()
-    (tmp_path / "i.faiss").write_bytes(content)
-    loaded = VectorIndex.load(tmp_path / "i.faiss", content_digest(content))
-    assert (len(loaded), loaded.dimension, loaded.kind) == (200, 16, built.kind)
+    built = VectorIndex.build(vectors, kind)
+    loaded = VectorIndex.load(tmp_path / "i.faiss", built.write(tmp_path / "i.faiss"))
+    assert (len(loaded), loaded.dimension, loaded.kind) == (200, 16, kind)
     assert loaded.search(vectors[7], 5).rows.tolist() == built.search(vectors[7], 5).rows.tolist()
     assert loaded.search(vectors[7], 1).rows.tolist() == [7]
 
@@ -63,28 +62,33 @@ def test_an_index_comes_back_from_its_file(tmp_path, graph_from_rows):
 @settings(max_examples=25)
 @given(st.data())
 def test_one_changed_byte_is_damage(tmp_path_factory, data):
-    content = bytearray(VectorIndex.build(unit_vectors(20, 4)).to_bytes())
-    digest = content_digest(bytes(content))
-    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path = tmp_path_factory.mktemp("index") / "i.faiss"
+    digest = VectorIndex.build(unit_vectors(20, 4)).write(path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     with pytest.raises(DamagedStore, match="does not match its recorded hash"):
         VectorIndex.load(path, digest)
 
 
 def test_an_index_of_other_content_is_refused(tmp_path):
-    content = VectorIndex.build(unit_vectors(20, 4)).to_bytes()
-    (tmp_path / "i.faiss").write_bytes(content)
+    VectorIndex.build(unit_vectors(20, 4)).write(tmp_path / "i.faiss")
+    other = VectorIndex.build(unit_vectors(21, 4)).write(tmp_path / "j.faiss")
     with pytest.raises(DamagedStore):
-        VectorIndex.load(tmp_path / "i.faiss", content_digest(content + b"x"))
+        VectorIndex.load(tmp_path / "i.faiss", other)
+
+
+def test_an_index_that_cannot_be_written_says_which(tmp_path):
+    with pytest.raises(OSError, match=r"i\.faiss cannot be written"):
+        VectorIndex.build(unit_vectors(20, 4)).write(tmp_path / "no folder" / "i.faiss")
 
 
 @pytest.mark.parametrize("length", [0, 4, 60, 300])
 def test_content_that_is_no_index_is_damage_even_where_its_hash_is_right(tmp_path, length):
-    content = VectorIndex.build(unit_vectors(20, 16)).to_bytes()[:length]
-    (tmp_path / "i.faiss").write_bytes(content)
+    VectorIndex.build(unit_vectors(20, 16)).write(tmp_path / "i.faiss")
+    os.truncate(tmp_path / "i.faiss", length)
     with pytest.raises(DamagedStore):
-        VectorIndex.load(tmp_path / "i.faiss", content_digest(content))
+        VectorIndex.load(tmp_path / "i.faiss", file_digest(tmp_path / "i.faiss"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -107,14 +111,14 @@ def test_no_neighbours_are_found_where_none_are_asked_for():
 
 def test_a_forked_child_searches_and_builds_after_its_parent_did_with_several_threads():
     vectors = unit_vectors(2000, 16)
-    graph = VectorIndex.build(vectors, graph_from_rows=2)
+    graph = VectorIndex.build(vectors, "hnsw")
     expected = graph.search(vectors[7], 1).rows.tolist()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             signal.alarm(20)
-            anew = VectorIndex.build(vectors, graph_from_rows=2)
+            anew = VectorIndex.build(vectors, "hnsw")
             code = 0 if graph.search(vectors[7], 1).rows.tolist() == expected == [7] and len(anew) == 2000 else 1
         finally:
             os._exit(code)

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from trajectory_samples import make_step, make_trajectory
 
-from trajstore import recollection as recollection_module
 from trajstore import retriever as retriever_module
 from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
@@ -45,7 +44,7 @@ def scaled_states(loaded: Recollection) -> NDArray[np.float32]:
 def keep_graph(store: TrajectoryStore) -> Path:
     """Keep a graph of the store's rows, as a large store would; returns its file."""
     loaded = recollect(store, EMBEDDER)
-    graph = VectorIndex.build(Retriever(loaded.experience).states, graph_from_rows=2)
+    graph = VectorIndex.build(Retriever(loaded.experience).states, "hnsw")
     cache = IndexCache(store, "default")
     cache.save(graph, key_of(store), len(store.ids("default")))
     file = cache.file()
@@ -108,7 +107,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
     "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)),
     "one bit": flip,
-    "foreign": lambda file: file.write_bytes(VectorIndex.build(np.eye(128, 64, dtype=np.float32)).to_bytes()),
+    "foreign": lambda file: VectorIndex.build(np.eye(128, 64, dtype=np.float32)).write(file),
     "folder": replace_by_folder,
 }
 
@@ -184,7 +183,7 @@ def test_a_new_graph_takes_the_place_of_the_old_one(filled: TrajectoryStore):
 def test_the_graphs_of_two_namespaces_do_not_touch_each_other(filled: TrajectoryStore):
     filled.add(walk(0, "other"))
     file = keep_graph(filled)
-    graph = VectorIndex.build(np.eye(3, 64, dtype=np.float32), graph_from_rows=2)
+    graph = VectorIndex.build(np.eye(3, 64, dtype=np.float32), "hnsw")
     IndexCache(filled, "other").save(graph, "their rows", 1)
     assert file.is_file()
     assert len(list(index_folder(filled.path).iterdir())) == 2
@@ -192,7 +191,7 @@ def test_the_graphs_of_two_namespaces_do_not_touch_each_other(filled: Trajectory
 
 def test_a_folder_that_cannot_be_made_only_costs_a_rebuild(filled: TrajectoryStore):
     index_folder(filled.path).write_text("a file where the folder should be")
-    graph = VectorIndex.build(scaled_states(recollect(filled, EMBEDDER)), graph_from_rows=2)
+    graph = VectorIndex.build(scaled_states(recollect(filled, EMBEDDER)), "hnsw")
     IndexCache(filled, "default").save(graph, key_of(filled), 64)
     assert IndexCache(filled, "default").load_for(filled.ids("default"), EMBEDDER.identity.fingerprint) is None
     assert_finds_what_brute_force_finds(filled)
@@ -201,7 +200,7 @@ def test_a_folder_that_cannot_be_made_only_costs_a_rebuild(filled: TrajectorySto
 def test_an_index_of_a_store_without_a_folder_makes_no_file(store: TrajectoryStore, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     add_walks(store, range(8))
-    graph = VectorIndex.build(scaled_states(recollect(store, EMBEDDER)), graph_from_rows=2)
+    graph = VectorIndex.build(scaled_states(recollect(store, EMBEDDER)), "hnsw")
     IndexCache(store, "default").save(graph, key_of(store), 8)
     assert list(tmp_path.iterdir()) == []
 
@@ -214,7 +213,7 @@ def test_other_rows_another_order_and_another_embedder_have_other_keys():
 def test_an_exact_index_answers_while_the_graph_is_built_in_the_background(
     filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(recollection_module, "GRAPH_FROM_ROWS", 2)
+    monkeypatch.setattr("trajstore.index.GRAPH_FROM_ROWS", 2)
     assert index_status(filled)["fresh"] is False
     loaded = recollect(filled, EMBEDDER, in_background=True)
     states = loaded.retriever.states
@@ -233,13 +232,13 @@ def test_an_exact_index_answers_while_the_graph_is_built_in_the_background(
 def test_an_index_that_is_offered_after_the_rows_were_indexed_anew_is_not_taken(filled: TrajectoryStore):
     experience, offers = recollect(filled, EMBEDDER).experience, []
 
-    def make(states: NDArray[np.float32], offer: Offer) -> VectorIndex:
+    def make(states: NDArray[np.float32], offer: Offer, _: VectorIndex | None) -> VectorIndex:
         offers.append(offer)
         return VectorIndex.build(states)
 
     retriever = Retriever(experience, make_index=make)
     retriever.rebuild()
-    graph = VectorIndex.build(retriever.states, graph_from_rows=2)
+    graph = VectorIndex.build(retriever.states, "hnsw")
     offers[0](graph)
     assert retriever.index is not graph
     offers[1](graph)
@@ -249,7 +248,7 @@ def test_an_index_that_is_offered_after_the_rows_were_indexed_anew_is_not_taken(
 def test_a_store_that_was_closed_meanwhile_only_loses_the_file(
     filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(recollection_module, "GRAPH_FROM_ROWS", 2)
+    monkeypatch.setattr("trajstore.index.GRAPH_FROM_ROWS", 2)
     loaded = recollect(filled, EMBEDDER, in_background=True)
     filled.close()
     while any(thread.name == "trajstore index" for thread in threading.enumerate()):

@@ -1,0 +1,49 @@
+"""Nearest rows of a matrix that grows: a large index, a small one of what came later, and the rest one by one.
+
+FAISS's graphs cannot be added to while they are searched, nor once they are mapped; so they never change.  What came
+later costs a search of its own until it is an eighth of all, when everything is indexed anew.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.index import VectorIndex
+
+TAIL_ROWS = 2048
+LATER_SHARE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Two indexes of neighbouring rows: `main` of the first, `recent` (where there is one) of those after them."""
+
+    main: VectorIndex
+    recent: VectorIndex | None = None
+
+    @property
+    def indexed(self) -> int:
+        """How many rows, the first, are in an index."""
+        return len(self.main) + (len(self.recent) if self.recent is not None else 0)
+
+    def suit(self, rows: int) -> bool:
+        """Whether they serve for this many rows, the first of which they index; else all should be indexed anew."""
+        return 0 <= rows - len(self.main) <= max(TAIL_ROWS, len(self.main) // LATER_SHARE)
+
+    def grown(self, vectors: NDArray[np.float32]) -> "Layers":
+        """The same for more rows, shape (N, D): those that no index holds are put into one where they are many."""
+        later = len(vectors) - len(self.main)
+        known = self.indexed - len(self.main)
+        if later - known <= max(TAIL_ROWS, known // LATER_SHARE):
+            return self
+        return Layers(self.main, VectorIndex.build(vectors[len(self.main) :]))
+
+    def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows."""
+        found = [self.main.search(query, k).rows]
+        if self.recent is not None:
+            found.append(self.recent.search(query, k).rows + len(self.main))
+        tail = vectors[self.indexed :] @ query
+        nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
+        return np.concatenate([*found, nearest + self.indexed])
