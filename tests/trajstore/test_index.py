@@ -37,8 +37,8 @@ def test_a_small_index_finds_what_brute_force_finds(count, dimension, k, seed):
     assert exact[found.rows] == pytest.approx(found.similarities, abs=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])
-def test_a_graph_finds_nearly_all_of_the_nearest(kind):
+@pytest.mark.parametrize(("kind", "least"), [("hnsw", 0.95), ("hnsw-sq8", 0.9)])
+def test_a_graph_finds_nearly_all_of_the_nearest(kind, least):
     vectors = clustered_vectors(5000, 32, 50)
     graph = VectorIndex.build(vectors, kind)
     assert graph.kind == kind
@@ -46,7 +46,7 @@ def test_a_graph_finds_nearly_all_of_the_nearest(kind):
     nearest = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     found = [graph.search(query, 10).rows for query in queries]
     recall = np.mean([len(set(rows) & set(exact)) / 10 for rows, exact in zip(found, nearest, strict=True)])
-    assert recall >= 0.95
+    assert recall >= least
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "hnsw-sq8"])

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from trajectory_samples import make_step, make_trajectory
 
-from trajstore import retriever as retriever_module
 from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
 from trajstore.index_cache import LAYOUT, IndexCache, index_status, rows_key, unrecorded_files, unusable_files
@@ -147,7 +146,7 @@ def test_a_graph_a_little_behind_the_rows_is_kept_and_the_newest_are_compared_on
 
 
 def test_a_graph_far_behind_the_rows_is_built_anew(filled: TrajectoryStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(retriever_module, "TAIL_ROWS", 8)
+    monkeypatch.setattr("trajstore.layers.TAIL_ROWS", 8)
     keep_graph(filled)
     add_walks(filled, range(64, 80))
     assert len(assert_finds_what_brute_force_finds(filled).retriever.index) == 160

@@ -14,10 +14,10 @@ from tiny_logs import WordEmbedder, experience_of, log
 
 from trajstore.embedding import HashedEmbedder, normalised
 from trajstore.experience import Experience
+from trajstore.layers import TAIL_ROWS
 from trajstore.order import step_token
 from trajstore.retriever import (
     SUFFIX_SIMILARITY,
-    TAIL_ROWS,
     Evidence,
     Keys,
     Query,
