@@ -60,7 +60,7 @@ def read():
         assert set(seen.values()) <= {2}, "half a batch was seen"
         assert sum(seen.values()) >= last, "what was seen is gone"
         last = sum(seen.values())
-    print(last)
+    sys.stdout.write(f"{last}\\n")
 
 workers = [threading.Thread(target=read) for _ in range(threads)]
 for worker in workers:

@@ -14,6 +14,7 @@ from selector.episode import Episode
 from selector.errors import EpisodeFinished
 from selector.feedback import GUIDED
 from selector.records import Decision, RankedCandidate
+from trajstore.experience import past_step
 from trajstore.schema import Task
 
 
@@ -28,6 +29,9 @@ class Alphabetical:
     def __init__(self, *, abstains=False):
         self.abstains = abstains
         self.reports = []
+
+    def remembered(self, step):
+        return past_step(step)
 
     def goal_similarities(self, task):
         return np.zeros(0, np.float32)

@@ -22,6 +22,7 @@ from selector.episode import Episode
 from selector.feedback import GUIDED
 from selector.records import Decision, PrunedCandidate, RankedCandidate, SupportingStep
 from trajstore.errors import MissingDependency
+from trajstore.experience import past_step
 from trajstore.schema import Candidate
 
 NEARLY_PRUNED = PrunedTool(1, "a <cold> hall", "take", 2.0, 12.0, 0.4, "open with", 0.5)
@@ -56,6 +57,9 @@ class Outline(HTMLParser):
 
 class Explaining:
     """A host of episodes that chooses the first candidate and has something to say for it."""
+
+    def remembered(self, step):
+        return past_step(step)
 
     def goal_similarities(self, task):
         return np.zeros(0, np.float32)
