@@ -23,6 +23,7 @@ from trajstore.schema import Candidate, Trajectory
 HoldOut = Literal["group", "family"]
 ENDED = "done"
 PATH_DECISIONS = 1000
+SAME_TASK_SHARE = 0.5
 HARM_WEIGHT = 0.5
 OnExample = Callable[[int, int], None]
 
@@ -98,11 +99,20 @@ def fit_model(
 def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
     """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
     described = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
-    if not any(candidate.args or candidate.text for candidate in described):
+    if not any(candidate.args or candidate.text for candidate in described) or not _tells_tasks_apart(knowledge):
         return False
     few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
     examples = list(build_examples(knowledge, trajectories, few, with_paths=True))
     return paths_help(examples, len(knowledge.experience.tools), config.penalties)
+
+
+def _tells_tasks_apart(knowledge: Knowledge) -> bool:
+    """Whether most trajectories are of other tasks than the commonest: else "a task that sounds alike" means nothing.
+
+    Paths of a game whose every task reads the same name more of the steps that successes took, and win fewer episodes.
+    """
+    goals = knowledge.experience.trajectory_column("goal")
+    return bool(np.bincount(goals).max(initial=0) <= SAME_TASK_SHARE * len(goals))
 
 
 def build_examples(

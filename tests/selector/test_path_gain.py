@@ -1,6 +1,7 @@
 """Whether stored paths help is found out on each log, and what they say never comes from what is left out."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,13 @@ def orders(count: int, *, seed: int = 0) -> Iterator[Trajectory]:
 def test_paths_are_used_where_they_tell_how_and_not_where_they_do_not():
     assert learned_from(list(recipes(24))).model.uses_paths
     assert not learned_from(list(orders(24))).model.uses_paths
+
+
+def test_paths_are_not_used_where_most_tasks_read_the_same():
+    told_apart = list(recipes(24))
+    alike = [replace(one, task=replace(one.task, text="make it")) for one in told_apart]
+    assert not learned_from(alike).model.uses_paths
+    assert learned_from([*alike[:8], *told_apart[8:]]).model.uses_paths
 
 
 def test_with_paths_a_new_task_is_done_in_the_order_of_its_kind():
