@@ -1,5 +1,6 @@
-"""What leaves in the native format comes back as it was, whatever it is; what leaves as ATIF keeps what it says it does."""
+"""What leaves in the native format comes back as it was, whatever it is; ATIF keeps what it says that it keeps."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -67,12 +68,8 @@ def test_any_change_of_an_exported_line_gives_a_trajectory_or_a_reason(trajector
     line = to_line(replace(trajectory, trajectory_id="one"))
     changed = data.draw(st.sampled_from([line, *line["steps"]]))
     changed[data.draw(st.sampled_from(sorted(changed)))] = data.draw(JSON_VALUES)
-    try:
-        read = from_line(line)
-    except InvalidRecord as error:
-        assert str(error)
-    else:
-        assert len(content_hash(read)) == 32
+    with contextlib.suppress(InvalidRecord):
+        assert len(content_hash(from_line(line))) == 32
 
 
 def outline(trajectory: Trajectory) -> list[tuple[object, ...]]:

@@ -144,6 +144,29 @@ def test_what_is_exported_and_ingested_is_the_same_store(tmp_path: Path, filled:
         assert ingest(other, [tmp_path / name]).duplicates == 4
 
 
+def test_an_export_can_be_taken_into_another_namespace_of_the_same_store(tmp_path: Path, filled: TrajectoryStore):
+    export(filled, tmp_path / "out.jsonl", where=TrajectoryFilter(namespace="default"))
+    for added in (2, 0):
+        report = ingest(filled, [tmp_path / "out.jsonl"], namespace="copy")
+        assert (report.added, report.rejected) == (added, ())
+    assert not set(filled.ids("copy")) & set(filled.ids("default"))
+
+
+def test_options_that_change_nothing_leave_the_ids(tmp_path: Path, filled: TrajectoryStore):
+    export(filled, tmp_path / "out.jsonl", where=TrajectoryFilter(namespace="default"))
+    with TrajectoryStore(":memory:") as other:
+        ingest(other, [tmp_path / "out.jsonl"], namespace="default", source="logs")
+        assert other.ids("default") == filled.ids("default")
+
+
+def test_an_export_is_known_by_its_beginning_however_long_its_first_line(tmp_path: Path, store: TrajectoryStore):
+    store.add(make_trajectory("long", steps=(make_step(observation="a b " * 600_000),)))
+    store.add(make_trajectory("short"))
+    export(store, tmp_path / "out.jsonl")
+    with TrajectoryStore(":memory:") as other:
+        assert ingest(other, [tmp_path / "out.jsonl"]).added == 2
+
+
 def test_what_was_hidden_is_not_hidden_twice(tmp_path: Path, store: TrajectoryStore):
     args = {"password": "hunter2-hunter2", "to": "ann@mail.org", "pin": {"access_token": 12345678}}
     store.add(make_trajectory("mail ann@mail.org", metadata={"api_key": "k"}))
