@@ -98,7 +98,9 @@ def ingest(  # noqa: PLR0913 - one argument for one option
 
 @app.command()
 def export(  # noqa: PLR0913 - one argument for one option
-    place: Annotated[str, typer.Argument(metavar="OUT", help="A file, packed where it ends in .gz, or - for stdout.")],
+    place: Annotated[
+        str, typer.Argument(metavar="OUT", help="A file (.gz is packed, .parquet for verl), or - for stdout.")
+    ],
     *,
     db: DatabaseOption,
     format_name: Annotated[

@@ -1,6 +1,7 @@
 """Exports: what is read back from each format, where files go, and what must never be in them."""
 
 import gzip
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from command_line import trajstore
 from trajectory_samples import EVERYTHING_USED, make_step, make_trajectory
 
-from trajstore.errors import InvalidRecord, StoreUnavailable, UsageError
+from trajstore.errors import InvalidRecord, MissingDependency, StoreUnavailable, UsageError
 from trajstore.exporting import FORMATS, export
 from trajstore.exporting.places import packed
 from trajstore.ingest import ingest, read_trajectories
@@ -278,6 +279,28 @@ def test_verl_rows_have_the_columns_of_its_datasets_and_number_their_order(tmp_p
     assert (json.loads(truths[0]), truths[1:]) == (calls, ["", ""])
     types = [[(name, type(value)) for name, value in row["extra_info"].items()] for row in found]
     assert types[0] == types[1] == types[2], "a column of Parquet has one type"
+
+
+def test_verl_rows_in_parquet_are_those_of_json(tmp_path: Path, store: TrajectoryStore):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store.add_many([ASKED, *(make_trajectory(f"task {at}", success=None) for at in range(250))])
+    assert export(store, tmp_path / "out.parquet", format="verl").written == 251
+    export(store, tmp_path / "out.jsonl", format="verl")
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == rows(tmp_path / "out.jsonl")
+    assert parquet.ParquetFile(tmp_path / "out.parquet").num_row_groups == 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_parquet_without_its_package_names_what_to_install(tmp_path: Path, filled: TrajectoryStore):
+    with pytest.raises(MissingDependency, match="pip install pyarrow, or give a name in"):
+        export(filled, tmp_path / "out.parquet", format="verl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["native", "atif", "trl"])
+def test_parquet_is_for_rows_of_one_shape(tmp_path: Path, filled: TrajectoryStore, form: str):
+    with pytest.raises(UsageError, match="only verl has rows that fit into"):
+        export(filled, tmp_path / "out.parquet", format=form)
 
 
 @pytest.mark.parametrize("form", ["trl", "verl"])

@@ -1,4 +1,4 @@
-"""Writing what is stored for other tools: one module a format, streamed, and whole or not there at all."""
+"""Writing what is stored for other tools: streamed, and whole or not there at all."""
 
 from trajstore.exporting.driver import FORMATS, ExportReport, export
 from trajstore.exporting.places import STDOUT

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from trajstore.errors import DamagedStore, UsageError
 from trajstore.exporting.atif import atif_document
-from trajstore.exporting.places import STDOUT, Write, require_free, write_to_stdout, written_file
+from trajstore.exporting.parquet import SUFFIX, parquet_rows, require_pyarrow
+from trajstore.exporting.places import STDOUT, new_file, require_free, write_to_stdout, written_file
 from trajstore.exporting.training import trl_row, verl_row
 from trajstore.native_lines import to_line
 from trajstore.schema import Trajectory
@@ -18,6 +19,7 @@ from trajstore.store import EVERYTHING, TrajectoryFilter, TrajectoryStore
 
 Row: TypeAlias = dict[str, Any]  # Any: JSON
 Progress = Callable[[int, int], None]
+WriteRow = Callable[[Row], object]
 CHUNK = 200
 
 _ROWS: dict[str, Callable[[Trajectory, int], Row]] = {
@@ -48,25 +50,46 @@ def export(
 ) -> ExportReport:
     """Write the chosen trajectories to `place`: JSON lines in ASCII, packed where it ends in .gz; "-" is stdout.
 
+    A name in .parquet makes that of the rows of verl, if pyarrow is installed.
+
     The file appears when all of it is on disk.  What was hidden stays hidden; neither the key of the placeholders nor
     anything learned is written.  `progress` is called with the trajectories looked at, and how many there are.
     `UsageError` for an unknown format, and where `place` is taken (unless `overwriting`).
     """
-    if format not in _ROWS:
-        raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    _require_known(format, str(place))
     reading = _Reading(store, where, progress)
     numbers = count()
     with _opened(store, str(place), overwriting=overwriting) as write:
         for trajectory in reading:
-            write(json.dumps(_ROWS[format](trajectory, next(numbers)), allow_nan=False) + "\n")
+            write(_ROWS[format](trajectory, next(numbers)))
     return ExportReport(next(numbers), tuple(reading.damaged))
 
 
-def _opened(store: TrajectoryStore, place: str, *, overwriting: bool) -> AbstractContextManager[Write]:
+def _require_known(format_name: str, place: str) -> None:
+    if format_name not in _ROWS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {format_name!r}")
+    if place.endswith(SUFFIX):
+        if format_name != "verl":
+            raise UsageError(f"only verl has rows that fit into {SUFFIX}; give {format_name} a name in .jsonl or .gz")
+        require_pyarrow()
+
+
+@contextmanager
+def _opened(store: TrajectoryStore, place: str, *, overwriting: bool) -> Iterator[WriteRow]:
     if place == STDOUT:
-        return nullcontext(write_to_stdout)
+        yield lambda row: write_to_stdout(_line(row))
+        return
     require_free(Path(place), store.path, overwriting=overwriting)
-    return written_file(Path(place))
+    if place.endswith(SUFFIX):
+        with new_file(Path(place)) as part, parquet_rows(part) as write_row:
+            yield write_row
+    else:
+        with written_file(Path(place)) as write:
+            yield lambda row: write(_line(row))
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
 
 
 class _Reading:

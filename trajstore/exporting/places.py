@@ -40,18 +40,24 @@ def require_free(place: Path, store_path: str, *, overwriting: bool) -> None:
 
 @contextmanager
 def written_file(place: Path) -> Iterator[Write]:
-    """Give what writes text into a new file, which gets the name `place` once all of it is on disk.
+    """Give what writes text into a new file, as `new_file` makes one; it is packed where its name ends in .gz."""
+    with new_file(place) as part, part.open("wb") as file:
+        if place.name.endswith(PACKED_SUFFIX):
+            packer = _Packer(file)
+            yield packer.write
+            packer.finish()
+        else:
+            yield lambda text: file.write(text.encode())
+
+
+@contextmanager
+def new_file(place: Path) -> Iterator[Path]:
+    """Give the path of a file to write, which gets the name `place` once all of it is on disk.
 
     `StoreUnavailable` where it cannot be written; then, as after any other error, `place` stays as it was.
     """
     with _explained(place), unpublished(place) as part:
-        with part.open("wb") as file:
-            if place.name.endswith(PACKED_SUFFIX):
-                packer = _Packer(file)
-                yield packer.write
-                packer.finish()
-            else:
-                yield lambda text: file.write(text.encode())
+        yield part
         faultpoint("export written")
         publish(part, place)
 
