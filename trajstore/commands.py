@@ -1,4 +1,4 @@
-"""The commands of the store: ingest, stats, search, forget, doctor, backup and recover."""
+"""The commands of the store: ingest, export, stats, search, forget, doctor, backup and recover."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +14,9 @@ from trajstore.backup import restore as restore_from
 from trajstore.doctor import Finding, examine, repair
 from trajstore.embedding import make_embedder
 from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, UsageError
+from trajstore.exporting import FORMATS as EXPORT_FORMATS
+from trajstore.exporting import STDOUT, ExportReport
+from trajstore.exporting import export as export_from
 from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
 from trajstore.ingest import ingest as ingest_into
@@ -28,7 +31,7 @@ from trajstore.schema import JUDGES, Judge
 from trajstore.searching import Hit
 from trajstore.searching import search as search_in
 from trajstore.server_search import Situation, recollect_near, refresh
-from trajstore.store import DEFAULT_REDACTOR, TrajectoryStore
+from trajstore.store import DEFAULT_REDACTOR, TrajectoryFilter, TrajectoryStore
 
 ROWS_SHOWN = 20
 
@@ -91,6 +94,38 @@ def ingest(  # noqa: PLR0913 - one argument for one option
     else:
         _print_report(report)
     _complain(report)
+
+
+@app.command()
+def export(  # noqa: PLR0913 - one argument for one option
+    place: Annotated[
+        str, typer.Argument(metavar="OUT", help="A file (.gz is packed, .parquet for verl), or - for stdout.")
+    ],
+    *,
+    db: DatabaseOption,
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="F", help=f"One of {', '.join(EXPORT_FORMATS)}.")
+    ] = "native",
+    source: SourceOption = None,
+    namespace: NamespaceOption = None,
+    success: Annotated[bool | None, typer.Option("--success/--failure", help="Only what ended so.")] = None,
+    is_forced: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write trajectories for other tools, or with --format native for another store, without loss.
+
+    The file appears once all of it is on disk.  What was hidden stays hidden; what was learned is not written.
+    """
+    if as_json and place == STDOUT:
+        raise UsageError(f"--json and {STDOUT} would both write to stdout: give a file, or leave --json out")
+    where = TrajectoryFilter(namespace=namespace, source=source, success=success)
+    with open_existing_store(db) as store, progress_bars() as tell:
+
+        def progress(seen: int, total: int) -> None:
+            tell("exporting", seen, total)
+
+        report = export_from(store, place, format=format_name, where=where, overwriting=is_forced, progress=progress)
+    _print_exported(report, place, as_json=as_json)
 
 
 @app.command()
@@ -279,6 +314,18 @@ def _print_copied(report: BackupReport, *, as_json: bool) -> None:
         aside = [] if report.set_aside is None else ["the damaged file is now"]
         columns = ["trajectories", "steps", *aside]
         print_table(columns, [[report.trajectories, report.steps, *([report.set_aside] if aside else [])]])
+
+
+def _print_exported(report: ExportReport, place: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"written": report.written})
+    elif place != STDOUT:
+        print_table(["written"], [[report.written]])
+    if report.damaged:
+        raise DamagedStore(
+            f"{len(report.damaged):,} of {report.written + len(report.damaged):,} trajectories were left out, "
+            f"the first because {report.damaged[0]}"
+        )
 
 
 def _as_judge(name: str | None) -> Judge | None:

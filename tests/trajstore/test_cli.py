@@ -156,11 +156,13 @@ def test_wrong_usage_is_one_sentence_and_names_the_help(words: list[str], says: 
 def test_help_names_the_commands(words: list[str]):
     ran = trajstore(*words)
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert all(name in ran.stdout for name in ("ingest", "stats", "search", "choose", "evaluate", "forget", "doctor"))
+    assert all(
+        name in ran.stdout for name in ("ingest", "export", "stats", "search", "choose", "evaluate", "forget", "doctor")
+    )
 
 
 def test_every_command_has_help():
-    for name in ("ingest", "stats", "search", "forget", "doctor", "choose", "evaluate", "demo"):
+    for name in ("ingest", "export", "stats", "search", "forget", "doctor", "choose", "evaluate", "demo"):
         ran = trajstore(name, "--help")
         assert (ran.exit_code, ran.stderr) == (0, "")
         assert "--json" in ran.stdout

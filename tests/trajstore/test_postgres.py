@@ -555,14 +555,9 @@ def test_what_is_read_from_one_database_is_the_same_in_another(
     server.close()
 
 
-def has_export() -> bool:
-    return "export" in trajstore("--help").stdout
-
-
-@pytest.mark.skipif(not has_export(), reason="there is no command export")
 @pytest.mark.parametrize("is_to_server", [True, False])
 def test_a_store_that_is_exported_and_ingested_is_the_same(
-    postgres_address: str, tmp_path: Path, *, is_to_server: bool
+    postgres_address: str, tmp_path: Path, log: list[Trajectory], *, is_to_server: bool
 ):
     there, here = str(tmp_path / "agent.db"), postgres_address
     if not is_to_server:

@@ -70,11 +70,13 @@ def _spoken(step: Mapping[str, Json], *, has_results: bool) -> Message:
     if has_results and not calls:
         calls, text = (Call(ACT, {"content": text}),), ""
     metrics = mapping(step.get("metrics"))
+    exported = mapping(mapping(step.get("extra")).get("trajstore"))
     reasoning = as_text(step.get("reasoning_content"))
     return Message(
-        "assistant",
+        "user" if exported.get("kind") == "user" else "assistant",
         text="" if calls else text,
         calls=calls,
+        thought=as_text(exported.get("state")),
         aside="\n".join(filter(None, (reasoning, text if calls else ""))),
         at_seconds=seconds_since_1970(step.get("timestamp")),
         cost_usd=non_negative(metrics.get("cost_usd")),

@@ -77,9 +77,12 @@ def _characters(item: ReadTrajectory | Rejection) -> int:
 
 
 def _owned(read: ReadTrajectory, replaced: Mapping[str, Any], namespace: str | None) -> ReadTrajectory:
+    """The trajectory as the options make it; one that they change is another, so it gets an id of its own."""
     trajectory = replace(read.trajectory, **replaced)
     if namespace is not None:
         trajectory = replace(trajectory, task=replace(trajectory.task, namespace=namespace))
+    if trajectory != read.trajectory:
+        trajectory = replace(trajectory, trajectory_id="")
     return replace(read, trajectory=trajectory)
 
 

@@ -1,4 +1,4 @@
-"""The native format: JSONL, one trajectory a line, as `trajstore export --format native` writes it."""
+"""The native format: JSONL, one trajectory a line; a line of `trajstore export` is read back without loss."""
 
 import re
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from trajstore.ingest.fields import (
     non_negative,
 )
 from trajstore.ingest.records import Reader, first_of, has_keys, itself_or_elements, split_each
+from trajstore.native_lines import from_line, is_exact
 from trajstore.schema import STEP_KINDS, Outcome, Step, StepKind, Task, Trajectory
 
 _READ = frozenset(
@@ -47,6 +48,10 @@ _SUBMISSION = re.compile(r"(?:^|/)submissions/([^/]+)/")
 
 def _trajectory(value: Json) -> Trajectory:
     record = as_object(value, "the record")
+    return from_line(record) if is_exact(record) else _logged(record)
+
+
+def _logged(record: Mapping[str, Json]) -> Trajectory:
     steps = [as_object(step, f"steps[{place}]") for place, step in enumerate(as_list(record.get("steps"), "steps"))]
     kpis = {"duration_seconds": record.get("duration_s"), "cost_usd": record.get("cost_usd")}
     return Trajectory(
