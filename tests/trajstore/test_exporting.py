@@ -217,6 +217,13 @@ def test_only_what_is_chosen_is_written(tmp_path: Path, filled: TrajectoryStore)
         assert [row["task"] for row in rows(path)] == list(texts)
 
 
+def test_ids_choose_as_well(tmp_path: Path, filled: TrajectoryStore):
+    first, second = filled.ids("default")
+    assert export(filled, tmp_path / "one", where=TrajectoryFilter(ids=(second, "nowhere"))).written == 1
+    assert export(filled, tmp_path / "none", where=TrajectoryFilter(ids=(first,), success=False)).written == 0
+    assert [row["task"] for row in rows(tmp_path / "one")] == ["b"]
+
+
 def test_an_atif_document_is_read_with_its_steps_and_their_end(tmp_path: Path, store: TrajectoryStore):
     store.add(ASKED)
     export(store, tmp_path / "out.jsonl", format="atif")

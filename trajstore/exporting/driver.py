@@ -102,7 +102,7 @@ class _Reading:
     def __iter__(self) -> Iterator[Trajectory]:
         rows, seen, total = self._store.read_trajectory_rows(), 0, self._store.stats().trajectories
         while ids := tuple(row.id for row in islice(rows, CHUNK)):
-            yield from self._read(ids)
+            yield from self._read(tuple(one for one in ids if self._where.ids is None or one in self._where.ids))
             seen += len(ids)
             if self._progress is not None:
                 self._progress(seen, max(seen, total))
