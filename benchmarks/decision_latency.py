@@ -33,6 +33,7 @@ from selector.knowledge import Knowledge
 from selector.learning import known_tools
 from selector.memory import Memory, MemorySettings
 from selector.records import SelectorConfig
+from selector.repetition import likeness_of_states
 from selector.situation import Situation, situation_at
 from trajstore.experience import play_back
 from trajstore.recollection import stored_embedder
@@ -139,6 +140,7 @@ def timed(engine: Engine, asked: Sequence[Situation], clock: Clock) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in names}
     for situation in asked:
         goals = knowledge.goal_similarities(situation)
+        likeness_of_states(situation, knowledge.experience.embed)
         times["embedding"].append(milliseconds(lambda: embed(knowledge.experience.embed, situation), clock))  # noqa: B023 - run at once
         times["decision"].append(milliseconds(lambda: engine.decide(situation, goals), clock))  # noqa: B023 - run at once
         arms.append(engine.consider(situation, goals).arms)
@@ -182,7 +184,7 @@ def situations(store: TrajectoryStore, namespace: str, offered: tuple[Candidate,
 
 
 def embed(embedding: Callable[[str], object], situation: Situation) -> None:
-    """The texts that one decision embeds (its task is embedded once an episode)."""
+    """The texts that one decision embeds (its task is embedded once an episode, and past states when they came)."""
     for text in (situation.state_text, situation.moment_text):
         embedding(text)
 
