@@ -36,9 +36,10 @@ from selector.records import SelectorConfig
 from selector.repetition import likeness_of_states
 from selector.situation import Situation, situation_at
 from trajstore.experience import play_back
+from trajstore.filters import TrajectoryFilter
 from trajstore.recollection import stored_embedder
 from trajstore.schema import Candidate
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 FOLDER = Path("build/latency")
 NEIGHBOURS = 10

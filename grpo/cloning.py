@@ -13,8 +13,9 @@ from grpo.rollouts import OnProgress, Rollouts, encode_rollouts, group_of, sampl
 from grpo.tool_network import ToolNetwork
 from grpo.tool_policy import ToolPolicy
 from trajstore.experience import imitation_weight
+from trajstore.filters import TrajectoryFilter
 from trajstore.recollection import stored_embedder
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 Floats = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float32]]

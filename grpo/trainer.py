@@ -26,8 +26,9 @@ from grpo.training_log import TrainingLog
 from grpo.training_source import LiveSource, MixedSource, Source
 from grpo.updating import Updater
 from grpo.validation import Validation
+from trajstore.filters import TrajectoryFilter
 from trajstore.schema import Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 OnProgress = Callable[[str, int, int], None]
 BEST = "best.safetensors"

@@ -17,9 +17,9 @@ from selector.tuning import RandomTuner, Trial, TuningReport, confirm
 from selector.tuning import tune as tune_by
 from selector.tuning_report import plot_convergence
 from trajstore.commands import DatabaseOption, JsonOption, NamespaceOption, open_existing_store
+from trajstore.filters import TrajectoryFilter
 from trajstore.output import print_json, print_table, progress_bars, say
 from trajstore.recollection import stored_embedder
-from trajstore.store import TrajectoryFilter
 
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
 

@@ -1,6 +1,5 @@
 """The commands of the store: ingest, export, stats, search, forget, doctor, backup and recover."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -8,17 +7,27 @@ from typing import Annotated, Any, cast
 import typer
 
 from trajstore.addresses import is_on_server
-from trajstore.backup import BackupReport
 from trajstore.backup import backup as back_up
 from trajstore.backup import restore as restore_from
-from trajstore.doctor import Finding, examine, repair
+from trajstore.command_output import (
+    complain,
+    print_copied,
+    print_counts,
+    print_embedder,
+    print_exported,
+    print_findings,
+    print_hits,
+    print_report,
+)
+from trajstore.doctor import examine, repair
 from trajstore.embedding import make_embedder
-from trajstore.errors import DamagedInput, DamagedStore, StoreUnavailable, UsageError
+from trajstore.errors import DamagedStore, StoreUnavailable, UsageError
 from trajstore.exporting import FORMATS as EXPORT_FORMATS
-from trajstore.exporting import STDOUT, ExportReport
+from trajstore.exporting import STDOUT
 from trajstore.exporting import export as export_from
+from trajstore.filters import TrajectoryFilter
 from trajstore.index_cache import index_status
-from trajstore.ingest import FORMATS, FileProgress, IngestReport, Rejection
+from trajstore.ingest import FORMATS, FileProgress
 from trajstore.ingest import ingest as ingest_into
 from trajstore.live_embedder import embedder_status, refresh_student
 from trajstore.opening import is_database_there, public_path
@@ -28,12 +37,9 @@ from trajstore.redact import Redactor
 from trajstore.redaction_rules import DEFAULT_RULES, load_rules
 from trajstore.render import PastStep
 from trajstore.schema import JUDGES, Judge
-from trajstore.searching import Hit
 from trajstore.searching import search as search_in
 from trajstore.server_search import Situation, recollect_near, refresh
-from trajstore.store import DEFAULT_REDACTOR, TrajectoryFilter, TrajectoryStore
-
-ROWS_SHOWN = 20
+from trajstore.store import DEFAULT_REDACTOR, TrajectoryStore
 
 DatabaseOption = Annotated[
     str,
@@ -92,8 +98,8 @@ def ingest(  # noqa: PLR0913 - one argument for one option
     if as_json:
         print_json(asdict(report))
     else:
-        _print_report(report)
-    _complain(report)
+        print_report(report)
+    complain(report)
 
 
 @app.command()
@@ -125,7 +131,7 @@ def export(  # noqa: PLR0913 - one argument for one option
             tell("exporting", seen, total)
 
         report = export_from(store, place, format=format_name, where=where, overwriting=is_forced, progress=progress)
-    _print_exported(report, place, as_json=as_json)
+    print_exported(report, place, as_json=as_json)
 
 
 @app.command()
@@ -153,10 +159,10 @@ def stats(*, db: DatabaseOption, as_json: JsonOption = False) -> None:
             ]
         ],
     )
-    _print_embedder(counts["embedder"])
-    _print_counts("tools", "steps", counts["tools"])
-    _print_counts("sources", "trajectories", counts["sources"])
-    _print_counts("namespaces", "trajectories", counts["namespaces"])
+    print_embedder(counts["embedder"])
+    print_counts("tools", "steps", counts["tools"])
+    print_counts("sources", "trajectories", counts["sources"])
+    print_counts("namespaces", "trajectories", counts["namespaces"])
 
 
 @app.command()
@@ -178,7 +184,7 @@ def search(
     if as_json:
         print_json({"hits": [asdict(hit) for hit in hits]})
     else:
-        _print_hits(hits)
+        print_hits(hits)
 
 
 @app.command()
@@ -227,7 +233,7 @@ def doctor(
     if as_json:
         print_json({"ok": not broken, "findings": [asdict(finding) for finding in findings]})
     else:
-        _print_findings(findings)
+        print_findings(findings)
     if broken:
         raise DamagedStore(f"{len(broken)} of {len(findings)} findings are errors, the first is: {broken[0].what}")
 
@@ -242,7 +248,7 @@ def backup(
 ) -> None:
     """Copy the store to one file while others write to it; every record of the copy is checked before it counts."""
     with open_existing_store(db) as store:
-        _print_copied(back_up(store, place, overwriting=is_forced), as_json=as_json)
+        print_copied(back_up(store, place, overwriting=is_forced), as_json=as_json)
 
 
 @app.command()
@@ -255,7 +261,7 @@ def recover(
 ) -> None:
     """Make the store what a backup holds: in one step, wholly or not at all; a damaged file is moved aside first."""
     require_file(db)
-    _print_copied(restore_from(backup_file, Path(db), overwriting=is_forced), as_json=as_json)
+    print_copied(restore_from(backup_file, Path(db), overwriting=is_forced), as_json=as_json)
 
 
 def require_file(db: str) -> None:
@@ -307,27 +313,6 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _print_copied(report: BackupReport, *, as_json: bool) -> None:
-    if as_json:
-        print_json(asdict(report))
-    else:
-        aside = [] if report.set_aside is None else ["the damaged file is now"]
-        columns = ["trajectories", "steps", *aside]
-        print_table(columns, [[report.trajectories, report.steps, *([report.set_aside] if aside else [])]])
-
-
-def _print_exported(report: ExportReport, place: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"written": report.written})
-    elif place != STDOUT:
-        print_table(["written"], [[report.written]])
-    if report.damaged:
-        raise DamagedStore(
-            f"{len(report.damaged):,} of {report.written + len(report.damaged):,} trajectories were left out, "
-            f"the first because {report.damaged[0]}"
-        )
-
-
 def _as_judge(name: str | None) -> Judge | None:
     if name is not None and name not in JUDGES:
         raise UsageError(f"--judge must be one of {', '.join(sorted(JUDGES))}, got {name!r}")
@@ -338,67 +323,3 @@ def _redactor(rules: str | None, *, is_redacting: bool) -> Redactor | None:
     if rules is not None and not is_redacting:
         raise UsageError("--redact-rules says what to hide, and --no-redact that nothing is: give one of them")
     return Redactor(DEFAULT_RULES if rules is None else load_rules(rules)) if is_redacting else None
-
-
-def _print_report(report: IngestReport) -> None:
-    columns = ["added", "duplicates", "rejected", "steps"]
-    print_table(columns, [[report.added, report.duplicates, len(report.rejected), report.steps]])
-    if report.rejected:
-        _print_rejected(report.rejected)
-
-
-def _print_rejected(rejected: tuple[Rejection, ...]) -> None:
-    rows = [[rejection.record, rejection.reason] for rejection in rejected[:ROWS_SHOWN]]
-    if len(rejected) > ROWS_SHOWN:
-        rows.append([f"and {len(rejected) - ROWS_SHOWN:,} more", "--json lists all"])
-    print_table(["record", "reason"], rows, title="rejected")
-
-
-def _complain(report: IngestReport) -> None:
-    """End with exit code 3 where something was damaged, so that no script takes a part for the whole."""
-    if not report.rejected:
-        return
-    first = report.rejected[0]
-    read = report.added + report.duplicates
-    raise DamagedInput(
-        f"{len(report.rejected):,} of {len(report.rejected) + read:,} records cannot be read and were left out, "
-        f"the first is {first.record}: {first.reason}"
-    )
-
-
-def _print_embedder(told: Mapping[str, Any]) -> None:
-    student = told["student"]
-    recall = "unknown"
-    if student["recall_at_10"] is not None:
-        recall = f"{student['recall_at_10']:.2f} ({student['low']:.2f} to {student['high']:.2f})"
-    columns = ["embedder", "student used", "recall@10 (95 %)", "texts", "reason"]
-    print_table(columns, [[told["name"], student["used"], recall, student["texts"], student["reason"]]])
-
-
-def _print_counts(title: str, counted: str, counts: Mapping[str, int]) -> None:
-    rows: list[list[object]] = [[name or "(none)", count] for name, count in list(counts.items())[:ROWS_SHOWN]]
-    if len(counts) > ROWS_SHOWN:
-        rows.append([f"and {len(counts) - ROWS_SHOWN:,} more", sum(list(counts.values())[ROWS_SHOWN:])])
-    print_table([title, counted], rows)
-
-
-def _print_hits(hits: tuple[Hit, ...]) -> None:
-    columns = ["trajectory", "step", "tool", "similarity", "goal", "state", "order", "success"]
-    rows = [
-        [
-            hit.trajectory,
-            hit.step,
-            hit.tool,
-            *(f"{value:.3f}" for value in (hit.similarity, hit.goal, hit.state, hit.order)),
-            "unknown" if hit.success is None else hit.success,
-        ]
-        for hit in hits
-    ]
-    print_table(columns, rows)
-
-
-def _print_findings(findings: tuple[Finding, ...]) -> None:
-    if findings:
-        print_table(["severity", "what", "remedy"], [[one.severity, one.what, one.remedy] for one in findings])
-    else:
-        print_table(["findings"], [["none: the file, the vectors and the index are sound"]])

@@ -13,12 +13,13 @@ from trajstore.database import sqlite_module
 from trajstore.embedding import Embedder, text_hash
 from trajstore.errors import DamagedStore, InvalidRecord, UnknownTrajectory
 from trajstore.experience import embedded_texts
+from trajstore.filters import TrajectoryFilter
 from trajstore.index_cache import index_status, unrecorded_files, unusable_files
 from trajstore.live_embedder import refresh_student
 from trajstore.recollection import recollect, stored_embedder
 from trajstore.schema import Trajectory
 from trajstore.server_search import refresh
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
 Severity = Literal["info", "warning", "error"]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from trajstore.embedding import Embedder
 from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
+from trajstore.filters import TrajectoryFilter
 from trajstore.recollection import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
 from trajstore.server_index import KEYS, MARK
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
 POOL = RetrieverConfig().pool

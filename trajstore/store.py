@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, er
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.faultpoints import faultpoint
+from trajstore.filters import EVERYTHING, TrajectoryFilter
 from trajstore.identity import EmbedderIdentity
 from trajstore.limits import Limits
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
@@ -53,39 +54,6 @@ PUT_ARTIFACT = (
 Cells = TypeVar("Cells", StepCells, TrajectoryCells)
 
 
-@dataclass(frozen=True, slots=True)
-class TrajectoryFilter:
-    """Which trajectories: every condition that is not None must hold."""
-
-    namespace: str | None = None
-    source: str | None = None
-    tool: str | None = None
-    success: bool | None = None
-    family: str | None = None
-    group: str | None = None
-    ids: tuple[str, ...] | None = None
-
-    def sql(self) -> tuple[str, list[Any]]:
-        """The conditions as SQL with its values."""
-        equal = {
-            "namespace": self.namespace,
-            "source": self.source,
-            "success": None if self.success is None else int(self.success),
-            "family": self.family,
-            "task_group": self.group,
-        }
-        conditions = [f"{column} = ?" for column, value in equal.items() if value is not None]
-        values: list[Any] = [value for value in equal.values() if value is not None]
-        if self.tool is not None:
-            conditions.append("EXISTS (SELECT 1 FROM steps s WHERE s.trajectory_seq = trajectories.seq AND s.tool = ?)")
-            values.append(self.tool)
-        if self.ids is not None:
-            conditions.append(f"id IN ({', '.join('?' * len(self.ids)) or 'NULL'})")
-            values += self.ids
-        return " AND ".join(conditions) or "TRUE", values
-
-
-EVERYTHING = TrajectoryFilter()
 DEFAULT_REDACTOR = Redactor()
 DEFAULT_LIMITS = Limits()
 

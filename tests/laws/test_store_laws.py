@@ -16,11 +16,12 @@ from trajstore.codec import content_hash
 from trajstore.doctor import damaged_rows, examine
 from trajstore.embedding import HashedEmbedder, text_hash
 from trajstore.experience import embedded_texts
+from trajstore.filters import TrajectoryFilter
 from trajstore.logbook import EpisodeRow
 from trajstore.recollection import recollect
 from trajstore.schema import Task, Trajectory
 from trajstore.searching import search
-from trajstore.store import TrajectoryFilter, TrajectoryStore, index_folder
+from trajstore.store import TrajectoryStore, index_folder
 from trajstore.vector_cache import VectorCache
 
 SECRET = "s3cr3t-w0rds"

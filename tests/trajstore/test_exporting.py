@@ -13,10 +13,11 @@ from trajectory_samples import EVERYTHING_USED, make_step, make_trajectory
 from trajstore.errors import InvalidRecord, MissingDependency, StoreUnavailable, UsageError
 from trajstore.exporting import FORMATS, export
 from trajstore.exporting.places import packed
+from trajstore.filters import TrajectoryFilter
 from trajstore.ingest import ingest, read_trajectories
 from trajstore.native_lines import from_line, to_line
 from trajstore.schema import Candidate, Step, Task, Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "native_line.jsonl"
 WRITTEN = Trajectory(

@@ -22,13 +22,14 @@ from trajectory_samples import EVERYTHING_USED, TEXTS, TRAJECTORIES, content, ma
 from trajstore.connection import Packed
 from trajstore.doctor import examine, repair
 from trajstore.errors import DamagedStore, InvalidRecord, MissingDependency, NewerStore, StoreUnavailable, UsageError
+from trajstore.filters import TrajectoryFilter
 from trajstore.identity import EmbedderIdentity
 from trajstore.ingest import read_trajectories
 from trajstore.migrations import SCHEMA_VERSION, STATEMENTS
 from trajstore.opening import is_database_there, open_database, public_path
 from trajstore.postgres_dialect import escaped, unescaped
 from trajstore.schema import Task, Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 psycopg = pytest.importorskip("psycopg")
 

@@ -14,11 +14,12 @@ from trajectory_samples import EVERYTHING_USED, content, make_step, make_traject
 from trajstore.embedding import text_hash
 from trajstore.errors import EmbedderMismatch, InvalidRecord, StoreUnavailable, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
+from trajstore.filters import TrajectoryFilter
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import DecisionRow, EpisodeRow
 from trajstore.rows import LARGEST_TEXT
 from trajstore.schema import Task, Trajectory
-from trajstore.store import TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 SMALL = EmbedderIdentity("small", 3, "small-v1")
 SECRET = "s3cr3t-w0rds"

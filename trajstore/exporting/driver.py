@@ -13,9 +13,10 @@ from trajstore.exporting.atif import atif_document
 from trajstore.exporting.parquet import SUFFIX, parquet_rows, require_pyarrow
 from trajstore.exporting.places import STDOUT, new_file, require_free, write_to_stdout, written_file
 from trajstore.exporting.training import trl_row, verl_row
+from trajstore.filters import EVERYTHING, TrajectoryFilter
 from trajstore.native_lines import to_line
 from trajstore.schema import Trajectory
-from trajstore.store import EVERYTHING, TrajectoryFilter, TrajectoryStore
+from trajstore.store import TrajectoryStore
 
 Row: TypeAlias = dict[str, Any]  # Any: JSON
 Progress = Callable[[int, int], None]

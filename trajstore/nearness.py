@@ -1,0 +1,79 @@
+"""Which rows are nearest, and how much each counts: pure functions on similarities."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+CROWDED = 0.5
+
+
+def rarity(vectors: NDArray[np.floating]) -> Floats:
+    """Weight of each of D entries, shape (D,): ln((1 + N) / (1 + n)) + 1, with n the rows where it is not zero.
+
+    For hashed words this is the inverse document frequency in its smoothed form (Spärck Jones 1972); entries that are
+    never zero, as in dense models, all get 1 and change nothing.
+    """
+    present = np.count_nonzero(vectors, axis=0)
+    return np.asarray(np.log((1.0 + len(vectors)) / (1.0 + present)) + 1.0, np.float32)
+
+
+def cap_by_group(weights: NDArray[np.floating], groups: NDArray[np.integer], cap: float) -> Floats:
+    """Scale weights so that no group's total exceeds `cap`; groups are numbered from 0.
+
+    >>> cap_by_group(np.array([1.0, 1.0, 0.5]), np.array([0, 0, 1]), 1.0).tolist()
+    [0.5, 0.5, 0.5]
+    """
+    totals = np.bincount(groups, weights)
+    return np.asarray(weights * np.minimum(1.0, cap / np.maximum(totals, 1e-12))[groups], np.float32)
+
+
+def medians(values: Floats) -> Floats:
+    """The median of each row of (n, B); shape (n,), 0 without values.
+
+    >>> medians(np.array([[3.0, 1.0, 2.0], [4.0, 1.0, 1.0]], np.float32)).tolist()
+    [2.0, 1.0]
+    """
+    count = values.shape[1]
+    if not count:
+        return np.zeros(len(values), np.float32)
+    middle = (count - 1) // 2, count // 2
+    return np.asarray(np.partition(values, middle, axis=1)[:, middle].mean(axis=1), np.float32)
+
+
+def distinct(rows: Rows) -> Rows:
+    """The different row numbers (≥ 0), rising: what numpy.unique gives, in a fifth of its time for a few hundred.
+
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(rows)
+    return np.asarray(ordered[np.flatnonzero(np.diff(ordered, prepend=-1))], np.int64)
+
+
+def nearest_of(
+    members: NDArray[np.intp], sources: NDArray[np.integer], similarities: Floats, most: int
+) -> NDArray[np.intp]:
+    """Positions of those members that are nearest by each similarity.
+
+    Where one source holds most of them, half as many of the nearest of the others come too.
+    """
+    if len(members) <= most:
+        return members
+    values, own = similarities[:, members], sources[members]
+    found = [*np.argpartition(-values, most, axis=1)[:, :most]]
+    if (own != own[0]).any():
+        found += [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
+    nearest: NDArray[np.intp] = members[np.concatenate(found)]
+    return nearest
+
+
+def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The nearest of all other sources, half as many as `places`, where one source holds most of those; else none."""
+    counts = np.bincount(sources[places])
+    if counts.max() <= CROWDED * len(places):
+        return places[:0]
+    others, most = np.flatnonzero(sources != np.argmax(counts)), len(places) // 2
+    nearest: NDArray[np.intp] = others[np.argsort(-values[others], kind="stable")[:most]]
+    return nearest
