@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selector.clusters import StateClusters
-from selector.corroboration import Claims, CorroborationConfig, balanced, vouched
+from selector.corroboration import Claims, CorroborationConfig, vouched
 from selector.follow import Nearby, Paths, find_paths
-from selector.outcomes import Outcomes, RewardOf, success_of
+from selector.outcomes import Outcomes, RewardOf, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
@@ -214,13 +214,7 @@ class Knowledge:
 
     def _claims(self, rows: NDArray[np.int64], weights: Floats, arms: NDArray[np.integer]) -> Claims:
         """Evidence with who vouches for it."""
-        experience = self.experience
-        owners = experience.column("trajectory")[rows]
-        sources, believed = (
-            experience.trajectory_column("source")[owners],
-            experience.trajectory_column("believed")[owners],
-        )
-        return Claims(weights, arms.astype(np.int64), sources.astype(np.int64), believed)
+        return claims_of(self.experience, self.experience.column("trajectory")[rows], weights, arms)
 
     def _nearest_task(self, goals: NDArray[np.float32], left: Left | None) -> float:
         answering = goals if left is None else goals[self.experience.trajectory_column("goal")[~left.excluded]]
@@ -235,11 +229,9 @@ class Knowledge:
     def _success(self, evidence: Evidence, candidates: CandidateSet, cluster: int) -> tuple[BetaPosterior, Floats]:
         """Success of each offered tool here, on a hierarchy: all tools → family → tool → state cluster → here."""
         experience, rows = self.experience, evidence.rows
-        trusted = evidence.weights * experience.trajectory_column("trust")[experience.column("trajectory")[rows]]
-        tools = experience.column("tool")[rows]
-        if self._corroboration is not None and experience.is_contested:
-            claims = self._claims(rows, trusted.astype(np.float64), tools)
-            trusted = balanced(claims, experience.unbelieved_ratio, self._corroboration)
+        owners, tools = experience.column("trajectory")[rows], experience.column("tool")[rows]
+        trust = experience.trajectory_column("trust")[owners]
+        trusted = self.outcomes.corroborated(owners, evidence.weights * trust, tools)
         successes, counts = (
             np.bincount(tools, trusted * values[rows], len(experience.tools))
             for values in (self.outcomes.credit.successes_N, self.outcomes.credit.weights_N)

@@ -99,7 +99,7 @@ def fit_model(
 def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
     """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
     described = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
-    if not any(candidate.args or candidate.text for candidate in described) or not _tells_tasks_apart(knowledge):
+    if not _tells_tasks_apart(knowledge) or not any(candidate.args or candidate.text for candidate in described):
         return False
     few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
     examples = list(build_examples(knowledge, trajectories, few, with_paths=True))

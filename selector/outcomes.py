@@ -27,6 +27,14 @@ def success_of(trajectory: Trajectory) -> float | None:
     return None if trajectory.success is None else float(trajectory.success)
 
 
+def claims_of(
+    experience: Experience, owners: NDArray[np.integer], weights: NDArray[np.floating], arms: NDArray[np.integer]
+) -> Claims:
+    """Evidence with who vouches for it: `owners` (N,) are the trajectories that it comes from."""
+    sources, believed = (experience.trajectory_column(name)[owners] for name in ("source", "believed"))
+    return Claims(weights.astype(np.float64), arms.astype(np.int64), sources.astype(np.int64), believed)
+
+
 class Outcomes:
     """Of all rows of an experience: `credit`, and what follows from it.
 
@@ -105,7 +113,7 @@ class Outcomes:
         finals = np.asarray(self._finals.values, np.float64)
         templates = experience.trajectory_column("template")[: len(finals)]
         trust = experience.trajectory_column("trust")[: len(finals)].astype(np.float64)
-        trust = self._corroborated(np.arange(len(finals)), trust, templates)
+        trust = self.corroborated(np.arange(len(finals)), trust, templates)
         wins, attempts = (_sums(templates, trust * values, len(experience.templates)) for values in _judged(finals))
         self.records = Records(wins, attempts, low_value(wins, attempts, PruneConfig()))
 
@@ -157,7 +165,7 @@ class Outcomes:
         cells = numbers * tools + experience.column("tool")[:rows]
         keys, group = np.unique(cells * (len(self._finals) + 1) + owners, return_inverse=True)
         trust = experience.trajectory_column("trust")[owners].astype(np.float64)
-        trust = self._corroborated(owners, trust, cells)
+        trust = self.corroborated(owners, trust, cells)
         totals = np.bincount(group, trust * self.credit.weights_N, len(keys))
         share = trust / np.maximum(totals, 1.0)[group] if len(keys) else trust
         successes, counts = (
@@ -166,13 +174,14 @@ class Outcomes:
         )
         return successes, counts
 
-    def _corroborated(self, owners: NDArray[np.integer], weights: Floats, arms: NDArray[np.integer]) -> Floats:
+    def corroborated(
+        self, owners: NDArray[np.integer], weights: NDArray[np.floating], arms: NDArray[np.integer]
+    ) -> Floats:
         """Weights as far as sources vouch for what became of each arm, by trajectory (`owners`); one shape for all."""
         experience = self._experience
         if self._corroboration is None or not experience.is_contested or not len(weights):
-            return weights
-        sources, believed = (experience.trajectory_column(name)[owners] for name in ("source", "believed"))
-        claims = Claims(weights, arms.astype(np.int64), sources.astype(np.int64), believed)
+            return np.asarray(weights, np.float64)
+        claims = claims_of(experience, owners, weights, arms)
         return balanced(claims, experience.unbelieved_ratio, self._corroboration)
 
 

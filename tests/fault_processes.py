@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from trajectory_samples import make_step, make_trajectory
 
+from trajstore.backup import backup, restore
 from trajstore.doctor import damaged_rows
 from trajstore.embedding import HashedEmbedder
 from trajstore.faultpoints import watch
@@ -32,6 +33,23 @@ def walk(text: str, source: str = "walks") -> Trajectory:
     """A trajectory of three steps, whose states say which it is."""
     steps = tuple(make_step(at, tool, state=f"{text} {tool}") for at, tool in enumerate(STEPS))
     return make_trajectory(text, steps=steps, source=source)
+
+
+def back_up(path: Path) -> None:
+    """Copy the store at `path` to a file beside it."""
+    with TrajectoryStore(path) as store:
+        backup(store, path.with_name("copy.db"), overwriting=True)
+
+
+def restore_over(path: Path) -> None:
+    """Make the store at `path` what an earlier copy beside it holds."""
+    restore(path.with_name("earlier.db"), path, overwriting=True)
+
+
+def forget_bad(path: Path) -> None:
+    """Erase what the source "bad" brought."""
+    with TrajectoryStore(path) as store:
+        store.forget(source="bad")
 
 
 def keep_graph(store: TrajectoryStore) -> None:

@@ -17,6 +17,7 @@ from trajstore.errors import DamagedStore, NewerStore, StoreUnavailable, UsageEr
 from trajstore.faultpoints import faultpoint
 from trajstore.group_commit import GroupCommit
 from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION
+from trajstore.transactions import transaction
 from trajstore.upgrading import upgrade
 
 BUSY_SECONDS = 30.0
@@ -89,7 +90,7 @@ class Database:
             if connection.in_transaction:
                 yield connection
                 return
-            with _transaction(connection, "BEGIN"):
+            with transaction(connection, "BEGIN"):
                 yield connection
 
     @contextlib.contextmanager
@@ -97,7 +98,7 @@ class Database:
         """Lend the connection within one BEGIN IMMEDIATE transaction: all of it is kept, or nothing."""
         with self._lock, self._translated():
             connection = self._open()
-            with _transaction(connection):
+            with transaction(connection):
                 yield connection
             if self.path != MEMORY:
                 self._checkpoints.after_commit(connection, self._plain_connection)
@@ -270,21 +271,6 @@ os.register_at_fork(
     after_in_parent=_all(Database.resume),
     after_in_child=_all(Database.resume_in_child),
 )
-
-
-@contextlib.contextmanager
-def _transaction(connection: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[Connection]:
-    connection.execute(begin)
-    try:
-        faultpoint("transaction begun")
-        yield connection
-        faultpoint("before commit")
-        connection.execute("COMMIT")
-        faultpoint("after commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _remedy(message: str) -> str:

@@ -7,13 +7,11 @@ record of it agrees in hash, in the rows it holds and in the embedder.  Anything
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trajstore.copying import publish
+from trajstore.copying import publish, unpublished
 from trajstore.errors import DamagedStore
 from trajstore.faultpoints import faultpoint
 from trajstore.index import IndexKind, VectorIndex
@@ -82,9 +80,7 @@ class IndexCache:
     def file(self) -> Path | None:
         """Where the index that was recorded should lie; None where it is none that is kept as a file."""
         record = self.record()
-        if record is None or record.digest is None or self._folder is None:
-            return None
-        return self._folder / self._name_of(record.digest)
+        return None if record is None else self._place(record)
 
     def save(self, index: VectorIndex, rows_key: str, trajectories: int) -> None:
         """Keep the file of a graph, then record it as the index of these rows; older files of this namespace go last.
@@ -101,26 +97,26 @@ class IndexCache:
         self._sweep(digest)
 
     def _load(self, record: IndexRecord) -> VectorIndex | None:
-        if record.digest is None or self._folder is None:
-            return None
+        place = self._place(record)
         try:
-            return VectorIndex.load(self._folder / self._name_of(record.digest), record.digest)
+            return None if place is None else VectorIndex.load(place, str(record.digest))
         except (OSError, DamagedStore):
             return None
+
+    def _place(self, record: IndexRecord) -> Path | None:
+        if record.digest is None or self._folder is None:
+            return None
+        return self._folder / self._name_of(record.digest)
 
     def _name_of(self, digest: str) -> str:
         return f"{self._prefix}-{digest}.faiss"
 
     def _publish(self, where: Path, index: VectorIndex) -> str:
         where.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{self._prefix}-", suffix=".part", dir=where)
-        os.close(handle)
-        try:
-            digest = index.write(Path(name))
+        with unpublished(where / f"{self._prefix}-graph") as part:
+            digest = index.write(part)
             faultpoint("index written")
-            publish(Path(name), where / self._name_of(digest))
-        finally:
-            Path(name).unlink(missing_ok=True)
+            publish(part, where / self._name_of(digest))
         return digest
 
     def _sweep(self, digest: str | None) -> None:

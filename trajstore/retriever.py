@@ -154,13 +154,13 @@ class Retriever:
         self._rarity = rarity(experience.states[:indexed])
         self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
         self._scale_new()
-        with self._swapping:
+        with self._swapping:  # what is offered meanwhile comes after what is made here
             self._built += 1
-        offer = partial(self._take_better, self._built)
-        known = self.index if len(self.index) else None
-        made = index if index is not None and fits else self._make_index(self.states, offer, known)
-        self._is_making = made is known
-        self._layers = Layers(made).grown(self.states)
+            offer = partial(self._take_better, self._built)
+            known = self.index if len(self.index) else None
+            made = index if index is not None and fits else self._make_index(self.states, offer, known)
+            self._is_making = made is known
+            self._layers = Layers(made).grown(self.states)
         self._order_rows = _rows_by_suffix(experience)
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moments = self._moments[experience.column("moment")[sample]]
@@ -261,6 +261,8 @@ class Retriever:
         here = np.bincount(sources[owners])
         most = int(np.argmax(here))
         shares = (here[most] / len(rows), 1.0 - believed[owners].mean())
+        if max(shares) <= CROWDED:  # the rest reads all trajectories
+            return False
         usual = ((sources == most).mean(), 1.0 - believed.mean())
         return any(one > max(CROWDED, CROWDED_TIMES * other) for one, other in zip(shares, usual, strict=True))
 

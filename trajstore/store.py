@@ -294,15 +294,14 @@ class TrajectoryStore:
     def put_artifact(self, name: str, key: str, content: bytes) -> None:
         """Keep something derived; one for each name."""
         with self._database.writing() as connection:
-            cells = [name, key, content, row_checksum(name, key, content)]
-            connection.execute(PUT_ARTIFACT, cells)
+            connection.execute(PUT_ARTIFACT, _sealed(name, key, content))
 
     def put_artifacts(self, key: str, contents: Mapping[str, bytes], *, removals: int) -> bool:
         """Keep derived things by name, all at once; none of them where the count of removals is another by now."""
         with self._database.writing() as connection:
             is_current = self.mark.removals == removals
-            cells = [(name, key, content) for name, content in contents.items() if is_current]
-            connection.executemany(PUT_ARTIFACT, [(*row, row_checksum(*row)) for row in cells])
+            rows = [_sealed(name, key, content) for name, content in contents.items() if is_current]
+            connection.executemany(PUT_ARTIFACT, rows)
         return is_current
 
     def integrity_findings(self) -> tuple[str, ...]:
@@ -358,6 +357,10 @@ class TrajectoryStore:
 def index_folder(path: str) -> Path:
     """Where the index files of the file at `path` lie."""
     return Path(f"{path}.index")
+
+
+def _sealed(*cells: object) -> tuple[object, ...]:
+    return *cells, row_checksum(*cells)
 
 
 def _named(identity: EmbedderIdentity) -> str:

@@ -10,6 +10,7 @@ from sqlite_utils import Database as SqliteUtils
 from trajstore.copying import publish_copy
 from trajstore.faultpoints import faultpoint
 from trajstore.migrations import APPLICATION_ID, SCHEMA_VERSION, migrations
+from trajstore.transactions import transaction
 
 
 def copy_before_upgrade(path: str, version: int) -> Path:
@@ -25,20 +26,14 @@ def upgrade(connection: Connection, path: str, connect: Callable[[Path | str], C
     """Apply what migrations are missing; other processes wait, and a new or current file is not copied."""
     if schema_version(connection) == SCHEMA_VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         version = schema_version(connection)
         if version < SCHEMA_VERSION:  # otherwise another process was faster
             if version:
                 _keep(path, version, connect)
             _migrate(connection)
         faultpoint("before migration commits")
-        connection.execute("COMMIT")
-        faultpoint("after migration commits")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    faultpoint("after migration commits")
 
 
 def schema_version(connection: Connection) -> int:

@@ -16,6 +16,7 @@ SQLITE_FILES = {
     "copying.py",
     "database.py",
     "migrations.py",
+    "transactions.py",
     "upgrading.py",
 }
 SERVER_FILES = {

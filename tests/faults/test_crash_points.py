@@ -9,16 +9,19 @@ from fault_processes import (
     DIED,
     assert_finds_what_brute_force_finds,
     assert_whole,
+    back_up,
     die_at,
+    forget_bad,
     keep_graph,
     names_of_moments,
+    restore_over,
     run_in_child,
     walk,
 )
 from old_stores import write_old_store
 
 from trajstore import checkpoints
-from trajstore.backup import backup, restore
+from trajstore.backup import backup
 from trajstore.doctor import damaged_rows, repair
 from trajstore.migrations import SCHEMA_VERSION
 from trajstore.store import TrajectoryStore
@@ -43,30 +46,16 @@ def keep_new_graph(path: Path) -> None:
         keep_graph(store)
 
 
-def forget(path: Path) -> None:
-    with TrajectoryStore(path) as store:
-        store.forget(source="bad")
-
-
 def mend(path: Path) -> None:
     with TrajectoryStore(path) as store:
         repair(store)
-
-
-def back_up(path: Path) -> None:
-    with TrajectoryStore(path) as store:
-        backup(store, path.with_name("copy.db"), overwriting=True)
-
-
-def restore_over(path: Path) -> None:
-    restore(path.with_name("earlier.db"), path, overwriting=True)
 
 
 WORKS: dict[str, tuple[Work, set[str], int]] = {
     "add": (add, {"transaction begun", "group written", "before commit", "after commit"}, 4),
     "add and checkpoint": (add_enough_for_a_checkpoint, {"before checkpoint", "after checkpoint"}, 6),
     "keep a graph": (keep_new_graph, {"index written", "copy synced", "copy renamed", "index recorded"}, 12),
-    "forget": (forget, {"index files erased", "pages written anew", "before commit"}, 5),
+    "forget": (forget_bad, {"index files erased", "pages written anew", "before commit"}, 5),
     "repair": (mend, set(), 0),
     "back up": (back_up, {"copy written", "copy synced", "copy renamed", "copy published"}, 4),
     "restore": (restore_over, {"copy written", "before restore", "after restore"}, 3),

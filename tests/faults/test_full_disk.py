@@ -7,11 +7,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from fault_processes import assert_finds_what_brute_force_finds, assert_whole, keep_graph, run_in_child, walk
+from fault_processes import (
+    assert_finds_what_brute_force_finds,
+    assert_whole,
+    back_up,
+    forget_bad,
+    keep_graph,
+    restore_over,
+    run_in_child,
+    walk,
+)
 from old_stores import write_old_store
 
 from trajstore import checkpoints
-from trajstore.backup import backup, restore
+from trajstore.backup import backup
 from trajstore.doctor import damaged_rows
 from trajstore.errors import StoreError
 from trajstore.store import TrajectoryStore
@@ -36,20 +45,6 @@ def add_and_checkpoint(path: Path) -> None:
 def index(path: Path) -> None:
     with TrajectoryStore(path) as store:
         keep_graph(store)
-
-
-def back_up(path: Path) -> None:
-    with TrajectoryStore(path) as store:
-        backup(store, path.with_name("copy.db"), overwriting=True)
-
-
-def restore_over(path: Path) -> None:
-    restore(path.with_name("earlier.db"), path, overwriting=True)
-
-
-def forget(path: Path) -> None:
-    with TrajectoryStore(path) as store:
-        store.forget(source="bad")
 
 
 def within(limit: int, work: Callable[[Path], None], path: Path, say: Say) -> None:
@@ -80,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-WORKS = [add, add_and_checkpoint, index, back_up, restore_over, forget]
+WORKS = [add, add_and_checkpoint, index, back_up, restore_over, forget_bad]
 
 
 @pytest.mark.parametrize("work", WORKS)

@@ -16,41 +16,15 @@ from trajstore.exporting.places import packed
 from trajstore.filters import TrajectoryFilter
 from trajstore.ingest import ingest, read_trajectories
 from trajstore.native_lines import from_line, to_line
-from trajstore.schema import Candidate, Step, Task, Trajectory
+from trajstore.schema import Step, Task, Trajectory
 from trajstore.store import TrajectoryStore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "native_line.jsonl"
-WRITTEN = Trajectory(
+FIRST, SECOND = EVERYTHING_USED.steps
+WRITTEN = replace(
+    EVERYTHING_USED,
     task=Task("Fly to Zürich", "t1", "g1", "f1", "tenant"),
-    steps=(
-        Step(
-            index=2,
-            tool="search",
-            state="asked",
-            args={"to": None},
-            observation="none",
-            outcome="tool_error",
-            error="",
-            reward=-0.25,
-            kind="verification",
-            latency_seconds=0.5,
-            cost_usd=0.001,
-            tokens=12,
-            candidates=(Candidate("search", {"a": 1}, "search 1"), Candidate("book")),
-            propensity=0.75,
-            decision_id="d1",
-        ),
-        Step(index=7, tool="book", kind="user"),
-    ),
-    success=False,
-    reward=0.5,
-    kpis={"cost_usd": 0.02, "turns": 3},
-    agent="agent",
-    source="logs",
-    judge="llm",
-    trust=0.25,
-    stop_reason="gave up",
-    created_at=1700000000.5,
+    steps=(replace(FIRST, state="asked", args={"to": None}, observation="none"), replace(SECOND, kind="user")),
     metadata={"task_hidden": "a script", "steps": {"0": {}}},
     trajectory_id="one",
 )
