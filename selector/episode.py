@@ -78,7 +78,7 @@ class Episode:
         self.task = task
         self.trajectory_id = ""
         self._host = host
-        self._tools = tuple(Candidate(tool.name) for tool in tools)
+        self._tools = tuple(Candidate(tool.name, text=tool.description) for tool in tools)
         self._agent, self._source = agent, source
         self._history: list[PastStep] = []
         self._steps: list[Step] = []
@@ -96,12 +96,17 @@ class Episode:
         offered = tuple(candidates) if candidates is not None else self._tools
         if not offered:
             raise SelectorUsageError("nothing to choose from: give candidates, or tools when the episode is opened")
-        if self._pending is not None:
-            self._unanswered.append((len(self._steps), self._pending))
+        self.withdraw()
         situation = Situation(self.task.text, state, tuple(self._history), offered)
         decision = self._host.decide(situation, self._goals, self.plan)
         self._pending, self._offered, self._state = decision, offered, state
         return decision
+
+    def withdraw(self) -> None:
+        """The last decision came too late or was never shown: it is logged, and no step counts as its answer."""
+        if self._pending is not None:
+            self._unanswered.append((len(self._steps), self._pending))
+            self._pending = None
 
     def record(  # noqa: PLR0913 - one argument for one field of the step
         self,
@@ -209,8 +214,7 @@ class Episode:
             metadata={"episode": self.episode_id},
         )
         self._is_open = False
-        if self._pending is not None:
-            self._unanswered.append((len(self._steps), self._pending))
+        self.withdraw()
         self.trajectory_id = self._host.close_episode(
             EpisodeReport(self.episode_id, trajectory, self.plan, tuple(self._unanswered))
         )

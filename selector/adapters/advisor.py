@@ -1,0 +1,232 @@
+"""Guidance for a runtime of agents: `recommend` before a step, `observe` after it, and no failure that reaches it.
+
+Everything that touches the store happens on one thread of the advisor's own, in the order in which it was asked for, so
+that a runtime waits for a decision alone and for no longer than the time budget.  Whatever goes wrong there is "no
+opinion", said once in the log.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Self, TypeVar
+
+from selector.adapters.advice import Advice, no_opinion
+from selector.adapters.complaints import Complaints
+from selector.adapters.episode_work import AdvisorSettings, Ending, EpisodeWork, Question
+from selector.adapters.plain import plain_json, plain_text
+from selector.guard import Mode
+from selector.selector import Selector
+from selector.tuned import tuned_config
+from trajstore.schema import OUTCOMES, Outcome, Step, Task, ToolSpec
+from trajstore.store import TrajectoryStore
+
+Result = TypeVar("Result")
+
+
+class Advisor:
+    """Guides any number of episodes, of any threads and event loops, from one `Selector`."""
+
+    def __init__(self, selector: Selector, settings: AdvisorSettings | None = None) -> None:
+        self.selector = selector
+        self.settings = settings or AdvisorSettings()
+        self.complaints = Complaints()
+        self._lock = threading.Lock()
+        self._worker: tuple[int, ThreadPoolExecutor] | None = None
+
+    @classmethod
+    def open(cls, db: str | Path, mode: Mode | None = None, settings: AdvisorSettings | None = None) -> Self:
+        """An advisor on the store at `db`, in `mode` (None: that of the store's tuned settings, else suggest).
+
+        Its experience is learned at once in the background: until then there is no opinion.
+        """
+        store = TrajectoryStore(db)
+        config = tuned_config(store)
+        advisor = cls(Selector(store, replace(config, mode=mode) if mode else config), settings)
+        advisor.submit(advisor._learn)
+        return advisor
+
+    @property
+    def mode(self) -> Mode:
+        """How much of a decision an agent sees."""
+        return self.selector.config.mode
+
+    def episode(self, task: str, tools: Sequence[ToolSpec] = (), *, group: str = "") -> "AdvisedEpisode":
+        """Begin an episode; never fails, and does not wait."""
+        return AdvisedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
+
+    def submit(self, work: Callable[[], Result]) -> "Future[Result]":
+        """Do some work after all that was submitted before; a forked child begins with a thread of its own."""
+        with self._lock:
+            if self._worker is None or self._worker[0] != os.getpid():
+                self._worker = os.getpid(), ThreadPoolExecutor(1, "trajstore-advisor")
+            return self._worker[1].submit(work)
+
+    def flush(self) -> None:
+        """Wait until everything that was observed is stored."""
+        self.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Store everything, and close the store."""
+        self.flush()
+        self.selector.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _learn(self) -> None:
+        with self.complaints.instead_of_raising("the store's experience could not be learned"):
+            self.selector.room(self.settings.namespace)
+
+
+class AdvisedEpisode:
+    """One pass of an agent through a task, made by `Advisor.episode`; its calls never raise.
+
+    `trajectory_id` is that of the stored trajectory once `finish` knows it, "" until then.
+    """
+
+    def __init__(self, advisor: Advisor, task: Task, tools: Sequence[ToolSpec] = ()) -> None:
+        self._advisor, self._tools = advisor, tuple(tools)
+        self._work = EpisodeWork(advisor.selector, advisor.settings, advisor.complaints, task)
+        self._state = ""
+        self._is_open = True
+        self.advice = no_opinion(self._tools)
+        self.trajectory_id = ""
+        advisor.submit(self._work.begin)
+
+    @property
+    def episode_id(self) -> str:
+        """The id to report by (`Selector.report_episode`), "" where nothing was begun yet or nothing could be."""
+        return self._work.episode_id
+
+    def recommend(self, state: str = "", tools: Sequence[ToolSpec] | None = None) -> Advice:
+        """What to do next, within the time budget; `tools` default to the episode's."""
+        question, future = self._ask(state, tools)
+        if future is not None:
+            try:
+                self.advice = future.result(self._advisor.settings.budget_seconds)
+            except TimeoutError:
+                self._give_up(question, future)
+        return self.advice
+
+    async def arecommend(self, state: str = "", tools: Sequence[ToolSpec] | None = None) -> Advice:
+        """`recommend` without holding up the event loop."""
+        question, future = self._ask(state, tools)
+        if future is not None:
+            try:
+                self.advice = await asyncio.wait_for(asyncio.wrap_future(future), self._advisor.settings.budget_seconds)
+            except TimeoutError:
+                self._give_up(question, future)
+            except asyncio.CancelledError:
+                question.is_given_up = True
+                raise
+        return self.advice
+
+    def refusal(self, tool: str) -> str:
+        """Why a call of this tool must not run now, empty where it may."""
+        return self.advice.refused.get(tool, "")
+
+    def observe(
+        self,
+        tool: str,
+        args: object = None,
+        outcome: Outcome = "unknown",
+        observation: object = "",
+        *,
+        error: object = None,
+    ) -> None:
+        """Take in what was called and what came of it; does not wait.
+
+        What is no JSON is kept as text.  An outcome that is none of `Outcome` counts as "unknown", never as a success.
+        """
+        known: Outcome = outcome if outcome in OUTCOMES else "unknown"
+        step = Step(
+            index=0,
+            tool=plain_text(tool) or "unnamed",
+            state=self._state,
+            args=plain_json(args),
+            observation=plain_text(observation),
+            outcome=known,
+            error=None if error is None else plain_text(str(error)),
+        )
+        self._advisor.submit(lambda: self._work.record(step))
+
+    async def aobserve(
+        self,
+        tool: str,
+        args: object = None,
+        outcome: Outcome = "unknown",
+        observation: object = "",
+        *,
+        error: object = None,
+    ) -> None:
+        """`observe`, for those who await everything."""
+        self.observe(tool, args, outcome, observation, error=error)
+
+    def finish(
+        self,
+        success: bool | None = None,  # noqa: FBT001 - None, nobody judged it, is a third value
+        reward: float | None = None,
+        kpis: Mapping[str, float] | None = None,
+    ) -> str:
+        """End the episode and wait until it is stored; returns the trajectory's id, "" where it is not stored yet."""
+        future = self._end(Ending(success, reward, kpis))
+        if future is not None:
+            try:
+                self.trajectory_id = future.result(self._advisor.settings.finish_seconds)
+            except TimeoutError:
+                self._tell_of_delay()
+        return self.trajectory_id
+
+    async def afinish(
+        self,
+        success: bool | None = None,  # noqa: FBT001 - as above
+        reward: float | None = None,
+        kpis: Mapping[str, float] | None = None,
+    ) -> str:
+        """`finish` without holding up the event loop; nothing is lost if whoever awaits it is cancelled."""
+        future = self._end(Ending(success, reward, kpis))
+        if future is not None:
+            stored, seconds = asyncio.shield(asyncio.wrap_future(future)), self._advisor.settings.finish_seconds
+            try:
+                self.trajectory_id = await asyncio.wait_for(stored, seconds)
+            except TimeoutError:
+                self._tell_of_delay()
+        return self.trajectory_id
+
+    def abandon(self) -> None:
+        """End the episode unfinished, as one that was cancelled or failed outside its tools; does not wait."""
+        self._end(Ending(is_censored=True))
+
+    def _ask(self, state: str, tools: Sequence[ToolSpec] | None) -> tuple[Question, "Future[Advice] | None"]:
+        """A question on its way; no future where nothing can be asked, or the answer would not be shown."""
+        self._state = plain_text(state)
+        question = Question(self._state, self._tools if tools is None else tools)
+        self.advice = no_opinion(question.tools)
+        if not question.tools or not self._is_open:
+            return question, None
+        future = self._advisor.submit(lambda: self._work.choose(question))
+        return question, None if self._advisor.mode == "shadow" else future
+
+    def _give_up(self, question: Question, future: "Future[Advice]") -> None:
+        question.is_given_up = True
+        future.cancel()
+        seconds = self._advisor.settings.budget_seconds
+        remedy = "raise budget_seconds, or open the advisor well before its first episode"
+        self._advisor.complaints.once("a decision took too long", f"none came within {seconds:g} s; {remedy}")
+
+    def _tell_of_delay(self) -> None:
+        seconds = self._advisor.settings.finish_seconds
+        self._advisor.complaints.once("storing takes long", f"an episode waits for over {seconds:g} s and goes on")
+
+    def _end(self, ending: Ending) -> "Future[str] | None":
+        if not self._is_open:
+            return None
+        self._is_open = False
+        return self._advisor.submit(lambda: self._work.close(ending))
