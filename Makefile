@@ -23,7 +23,7 @@ test: check  ## Check, then run the tests, the doctests and the README's example
 	@"$(BIN)/python" -m pytest -n $(WORKERS) -m "not slow"
 
 test-slow: $(VENV)/.dev  ## Run only the tests that take more than a few seconds.
-	@"$(BIN)/python" -m pytest -m slow
+	@"$(BIN)/python" -m pytest -m slow --hypothesis-profile=searching
 
 bench-environments: $(VENV)/.environments  ## Make the tables of published environments anew (hours; QUICK=--quick: minutes).
 	@"$(BIN)/python" benchmarks/environments_table.py --fold test --workers $(WORKERS) $(QUICK) \
