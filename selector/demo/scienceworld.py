@@ -38,6 +38,11 @@ class ScienceWorldEnvironment:
         self._offered: dict[str, Candidate] = {}
         self._names: dict[str, str] = {}
 
+    @property
+    def games(self) -> tuple[str, ...]:
+        """The package's thirty tasks."""
+        return self._games
+
     def tasks(self, game: str, fold: Fold, count: int) -> tuple[Task, ...]:
         """The first `count` tasks of a game's fold; all of them where there are fewer."""
         self._load(f"{game}/0", with_gold_path=False)

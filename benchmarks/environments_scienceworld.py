@@ -1,0 +1,197 @@
+"""ScienceWorld with what gold paths teach (protocol A): one store for all tasks, and test variations never seen.
+
+    python benchmarks/environments_scienceworld.py [--fold dev|test] [--paths 20] [--variations 10]
+        [--agents selector,random,...] [--games ...] [--decisions 6000] [--json FILE] [--quick]
+
+Experience is the package's own gold paths of the first `--paths` training variations of each of the thirty tasks, kept
+under build/environments; the agents of benchmarks/environment_learners.py that learn from stored paths alone may be
+named.  Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
+environment's end in [0, 100], below 0 counts as 0; intervals are over tasks.  Variations are taken in rounds, so that
+an interrupted run has seen all tasks alike, and goes on where it was.  `--quick`: three tasks, four paths of each, one
+variation.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from environment_learners import KINDS, STORED, Given
+from environment_report import Condition
+from rich.console import Console
+from rich.progress import track
+
+from selector import Selector, SelectorConfig
+from selector.demo.agents import Agent
+from selector.demo.collect import CollectSettings, collect
+from selector.demo.engine_agent import EngineAgent
+from selector.demo.rollout import roll_out
+from selector.demo.scienceworld import ScienceWorldEnvironment
+from selector.demo.summary import bootstrap_mean
+from trajstore import TrajectoryStore
+
+CACHE = Path("build/environments")
+MAX_STEPS = 100
+GOLD = CollectSettings(gold=1, detours=0, random=0, max_steps=2 * MAX_STEPS)
+QUICK = {"games": ("find-animal", "lifespan-longest-lived", "power-component"), "paths": 4, "variations": 1}
+REPLAYED = (
+    "grow-plant",
+    "grow-fruit",
+    "inclined-plane-determine-angle",
+    "inclined-plane-friction-named-surfaces",
+    "inclined-plane-friction-unnamed-surfaces",
+    "mendelian-genetics-known-plant",
+    "find-non-living-thing",
+    "lifespan-longest-lived-then-shortest-lived",
+)
+"""Tasks that the best of five replays of other variations nearly solves: the set-up hardly changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One episode."""
+
+    agent: str
+    fold: str
+    paths: int
+    game: str
+    task_id: str
+    score: float
+    steps: int
+    milliseconds: float
+
+
+def gold_paths(world: ScienceWorldEnvironment, games: Sequence[str], paths: int, *, quiet: bool) -> TrajectoryStore:
+    """The gold paths of training variations, those of earlier runs included; collected where they are missing."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    store = TrajectoryStore(CACHE / "scienceworld-gold.db")
+    known = {one.task.task_id for one in store.trajectories()}
+    tasks = [task for game in games for task in world.tasks(game, "train", paths)]
+    missing = [task for task in tasks if task.task_id not in known]
+    for task in track(missing, "collecting", console=Console(stderr=True), disable=quiet):
+        store.add_many(collect(world, [task], GOLD))
+    asked, wanted = TrajectoryStore(":memory:"), {task.task_id for task in tasks}
+    asked.add_many(one for one in store.trajectories() if one.task.task_id in wanted and one.success)
+    store.close()
+    return asked
+
+
+def agent_of(name: str, world: ScienceWorldEnvironment, store: TrajectoryStore, options: argparse.Namespace) -> Agent:
+    """An agent with the stored paths of all tasks."""
+    if name == "selector":
+        config = SelectorConfig(record_episodes=False, exploration=0.0, sharpening=100.0, decisions=options.decisions)
+        selector = Selector(store, config, seed=options.seed)
+        selector.room("default")
+        return EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=options.seed, name=name)
+    kind = KINDS[name]
+    memory = tuple(store.trajectories()) if kind.reads >= STORED else ()
+    tasks = tuple(one.task for one in memory)
+    condition = Condition("scienceworld", "all", kind.name, options.seed, options.fold, options.paths)
+    return kind.make(Given(world, memory, tasks, condition, lambda *_: None, {}))
+
+
+def read(path: Path) -> list[Result]:
+    """The results so far."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Result(**json.loads(line)) for line in lines]
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    """Play what is missing; returns the results of the agents asked for."""
+    with closing(ScienceWorldEnvironment()) as world:
+        games = options.games or tuple(sorted(world.games))
+        store = gold_paths(world, games, options.paths, quiet=options.quiet)
+        for name in options.agents:
+            play(world, store, name, games, options)
+    wanted = {"fold": options.fold, "paths": options.paths}
+    found = [one for one in read(options.json) if all(getattr(one, key) == value for key, value in wanted.items())]
+    return [one for one in found if one.agent in options.agents and one.game in games]
+
+
+def play(
+    world: ScienceWorldEnvironment,
+    store: TrajectoryStore,
+    name: str,
+    games: Sequence[str],
+    options: argparse.Namespace,
+) -> None:
+    """Every variation that one agent has not played yet; a line of JSON for each."""
+    rounds = [world.tasks(game, options.fold, options.variations) for game in games]
+    tasks = [one[number] for number in range(options.variations) for one in rounds if number < len(one)]
+    done = {
+        one.task_id
+        for one in read(options.json)
+        if (one.agent, one.fold, one.paths) == (name, options.fold, options.paths)
+    }
+    missing = [task for task in tasks if task.task_id not in done]
+    if not missing:
+        return
+    agent = agent_of(name, world, store, options)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    with options.json.open("a", encoding="utf-8") as file:
+        for task in track(missing, name, console=Console(stderr=True), disable=options.quiet):
+            out = roll_out(world, agent, task, max_steps=MAX_STEPS)
+            score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
+            result = Result(name, options.fold, options.paths, out.game, task.task_id, score, out.steps, waited)
+            file.write(json.dumps(asdict(result)) + "\n")
+            file.flush()
+
+
+def table(results: Iterable[Result], agents: Sequence[str], seed: int) -> str:
+    """Mean scores by task, over all, and over the tasks that replay does not solve, as Markdown."""
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in results:
+        scores[one.game][one.agent].append(one.score)
+    rows = [
+        f"| {game} | " + " | ".join(_mean(by_agent, name) for name in agents) + " |"
+        for game, by_agent in sorted(scores.items())
+    ]
+    for title, left_out in (("all tasks", ()), ("without the eight that replay solves", REPLAYED)):
+        kept = {game: by_agent for game, by_agent in scores.items() if game not in left_out}
+        rows.append(f"| **{title}** | " + " | ".join(_over(kept, name, seed) for name in agents) + " |")
+    head = [f"| task | {' | '.join(agents)} |", "| --- |" + " ---: |" * len(agents)]
+    return "\n".join([*head, *rows])
+
+
+def _mean(by_agent: Mapping[str, Sequence[float]], name: str) -> str:
+    found = by_agent.get(name, ())
+    return f"{np.mean(found):.0f} ({len(found)})" if found else "–"
+
+
+def _over(by_game: Mapping[str, Mapping[str, Sequence[float]]], name: str, seed: int) -> str:
+    means = np.array([np.mean(one[name]) for one in by_game.values() if one.get(name)])
+    if not len(means):
+        return "–"
+    found = bootstrap_mean([means], np.random.default_rng(seed))
+    return f"{found.value:.1f} ({found.low:.0f}–{found.high:.0f})"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def main() -> None:
+    """Read the options, play, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fold", choices=("dev", "test"), default="dev")
+    parser.add_argument("--paths", type=int, default=20)
+    parser.add_argument("--variations", type=int, default=10)
+    parser.add_argument("--decisions", type=int, default=6000)
+    parser.add_argument("--agents", type=_names, default=("selector",))
+    parser.add_argument("--games", type=_names, default=())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/scienceworld.jsonl"))
+    parser.add_argument("--quick", action="store_true", help="three tasks, four paths each, one variation")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    if parser.parse_args().quick:
+        parser.set_defaults(**QUICK, json=CACHE / "quick.jsonl")
+    options = parser.parse_args()
+    print(table(measure(options), options.agents, options.seed))
+
+
+if __name__ == "__main__":
+    main()
