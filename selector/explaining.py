@@ -19,14 +19,10 @@ def ranked(situation: Situation, assessment: Assessment, posterior: BetaPosterio
     order = np.argsort(-posterior.mean, kind="stable")[:RANKED_CANDIDATES]
     low, high = posterior.bounds(INTERVAL_DEVIATIONS)
     evidence = assessment.tool_examples[assessment.candidates.tool_of]
+    columns = (values[order].tolist() for values in (posterior.mean, low, high, evidence))
     return tuple(
-        RankedCandidate(
-            situation.candidates[place],
-            float(posterior.mean[place]),
-            (float(low[place]), float(high[place])),
-            float(evidence[place]),
-        )
-        for place in order.tolist()
+        RankedCandidate(situation.candidates[place], mean, (lowest, highest), weight)
+        for place, mean, lowest, highest, weight in zip(order.tolist(), *columns, strict=True)
     )
 
 

@@ -35,7 +35,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
     A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
     """
     last, before = situation.last, situation.history[-2] if len(situation.history) > 1 else None
-    parts = [_hashed(["bias"], np.ones(1))]
+    parts = [_BIAS]
     if keys.goal:
         parts.append(_field("task", situation.task, 60, 0.7))
     if keys.state:
@@ -80,3 +80,6 @@ def _order_features(history: Sequence[PastStep]) -> Sparse:
 def _hashed(names: Iterable[str], values: NDArray[np.float64]) -> Sparse:
     hashes = np.fromiter(map(word_hash, names), np.int64, len(values))
     return Sparse((hashes >> 1) % STATE_FEATURES, np.where(hashes & 1, values, -values))
+
+
+_BIAS = _hashed(["bias"], np.ones(1))

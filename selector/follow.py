@@ -11,6 +11,7 @@ choice among tools gives that action: where both disagree, the path must make up
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class PathModel:
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Records:
     """How the stored trajectories of each tool sequence (template) ended; shape (templates,) each.
 
@@ -81,7 +82,7 @@ class Records:
     attempts: Floats
     is_low: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def rates(self) -> Floats:
         """Success of each template, shrunk toward that of all; shape (templates,)."""
         overall = (self.wins.sum() + 1.0) / (self.attempts.sum() + 2.0)
@@ -106,14 +107,21 @@ def find_paths(nearby: Nearby, records: Records) -> Paths:
     """The best row of each template, at most MOST_PATHS of them."""
     usable = np.flatnonzero((nearby.places >= 0) & (nearby.weights > 0.0) & ~records.is_low[nearby.templates])
     order = usable[np.argsort(-nearby.weights[usable], kind="stable")]
-    _, first = np.unique(nearby.templates[order], return_index=True)
-    best = order[np.sort(first)[:MOST_PATHS]]
+    best = _first_of_each(order, nearby.templates)[:MOST_PATHS]
     agreeing = np.bincount(nearby.places[usable], nearby.weights[usable]) if len(usable) else np.zeros(1)
     templates, places = nearby.templates[best], nearby.places[best]
-    rates = np.clip(records.rates[templates], 1e-3, 1.0 - 1e-3)
+    rates = np.minimum(np.maximum(records.rates[templates], 1e-3), 1.0 - 1e-3)
     share = agreeing[places] / max(float(agreeing.sum()), 1e-12)
     columns = [np.log(nearby.weights[best]), np.log(rates / (1.0 - rates)), nearby.health[best], np.log(share)]
     return Paths(nearby.rows[best], places, np.stack(columns, axis=1), records.attempts[templates])
+
+
+def _first_of_each(order: Numbers, templates: Numbers) -> Numbers:
+    """The places in `order`, shape (n,), without those whose template stands before them."""
+    first: dict[int, int] = {}
+    for place, template in zip(order.tolist(), templates[order].tolist(), strict=True):
+        first.setdefault(template, place)
+    return np.fromiter(first.values(), np.int64, len(first))
 
 
 def path_features(features_PF: Floats, chosen_P: Floats) -> Floats:

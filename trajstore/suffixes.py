@@ -25,7 +25,7 @@ class RowsBySuffix:
 
     >>> rows = RowsBySuffix([[1, 2, 3], [1, 5, 6], [1, 2, 3]])
     >>> rows.newest((1, 2, 3), 2).tolist(), rows.newest((1, 5, 6), 2).tolist()
-    ([0, 2], [1, 1, 2])
+    ([0, 2], [1, 1])
     """
 
     def __init__(self, suffixes: Iterable[Sequence[int]]) -> None:
@@ -43,7 +43,7 @@ class RowsBySuffix:
             self._count += 1
 
     def newest(self, suffix: Sequence[int], most: int) -> Rows:
-        """The newest rows after a suffix, at most so many of each length: of the longest, and of shorter ones if few.
+        """The newest rows after a suffix, at most so many of each length, from the longest on until there are enough.
 
         A row may be named more than once.
         """
