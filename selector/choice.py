@@ -113,7 +113,7 @@ class _Normals:
         return Normal(float(self.means[place]), float(self.deviations[place]))
 
     def draw(self, rng: np.random.Generator) -> int:
-        return int(np.argmax(rng.normal(self.means, self.deviations)))
+        return int(np.argmax(self.means + self.deviations * rng.standard_normal(len(self.means))))
 
     def probabilities(self) -> Floats:
         return winning_probabilities(self.means, self.deviations)

@@ -20,10 +20,8 @@ def ranked(situation: Situation, assessment: Assessment, posterior: BetaPosterio
     low, high = posterior.bounds(INTERVAL_DEVIATIONS)
     evidence = assessment.tool_examples[assessment.candidates.tool_of]
     columns = (values[order].tolist() for values in (posterior.mean, low, high, evidence))
-    return tuple(
-        RankedCandidate(situation.candidates[place], mean, (lowest, highest), weight)
-        for place, mean, lowest, highest, weight in zip(order.tolist(), *columns, strict=True)
-    )
+    rows = zip(order.tolist(), *columns, strict=True)
+    return tuple([RankedCandidate(situation.candidates[row[0]], row[1], row[2:4], row[4]) for row in rows])
 
 
 def supporting(experience: Experience, evidence: Evidence) -> tuple[SupportingStep, ...]:

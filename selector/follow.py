@@ -66,7 +66,8 @@ class PathModel:
 
         `chosen_K` is the probability of each candidate by the choice among tools.
         """
-        means = np.clip(self.probabilities(path_features(paths.features_PF, chosen_K[paths.places])), 1e-6, 1.0 - 1e-6)
+        probable = self.probabilities(path_features(paths.features_PF, chosen_K[paths.places]))
+        means = np.minimum(np.maximum(probable, 1e-6), 1.0 - 1e-6)
         weight = PATH_WEIGHT + paths.attempts
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
@@ -126,7 +127,7 @@ def _first_of_each(order: Numbers, templates: Numbers) -> Numbers:
 
 def path_features(features_PF: Floats, chosen_P: Floats) -> Floats:
     """All FEATURES of P paths, shape (P, 5): the four known of them alone, and logit p of the action each names."""
-    chosen = np.clip(chosen_P, 1e-6, 1.0 - 1e-6)
+    chosen = np.minimum(np.maximum(chosen_P, 1e-6), 1.0 - 1e-6)
     return np.concatenate([features_PF, np.log(chosen / (1.0 - chosen))[:, None]], axis=1)
 
 

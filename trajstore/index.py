@@ -87,8 +87,8 @@ class VectorIndex:
         if not len(self) or k < 1:
             return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
         similarities, rows = self._index.search(query[None].astype(np.float32), min(k, len(self)))
-        found = rows[0] >= 0
-        return Neighbours(rows[0][found], similarities[0][found])
+        found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
+        return Neighbours(rows[0, :found], similarities[0, :found])
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
