@@ -154,7 +154,7 @@ class Engine:
             return f"every candidate is forbidden by a rule, the first because: {seen.reasons[0]}"
         if assessment.support < self.config.minimum_support:
             return f"too little experience: support {assessment.support:.2f} is below {self.config.minimum_support:g}"
-        if not (assessment.candidates.tools >= 0).any():
+        if not assessment.candidates.is_known.any():
             return "none of the offered tools was ever seen"
         nearest, familiar = assessment.evidence.nearest, self.learned.familiar
         if familiar.is_strange(nearest, assessment.nearest_task, self.config.strangeness):

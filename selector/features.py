@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, chain
-from typing import NamedTuple
+from itertools import chain
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from trajstore.retriever import Keys
 
 STATE_FEATURES = 4096
 ALL_KEYS = Keys()
+Entries = tuple[list[int], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +38,36 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
     A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
     """
     last, before = situation.last, situation.history[-2] if len(situation.history) > 1 else None
-    fields = [_Field("task", situation.task, 60, 0.7)] if keys.goal else []
+    parts = [_entries({"bias": 1.0})]
+    if keys.goal:
+        parts.append(_field("task", situation.task, 60, 0.7))
     if keys.state:
-        fields += [
-            _Field("state", situation.state, 60, 1.0),
-            _Field("observation", last.observation if last else "", 80, 1.0),
-            _Field("arguments", last.args if last else "", 40, 0.5),
-            _Field("before", before.observation if before else "", 60, 0.5),
+        parts += [
+            _field("state", situation.state, 60, 1.0),
+            _field("observation", last.observation if last else "", 80, 1.0),
+            _field("arguments", last.args if last else "", 40, 0.5),
+            _field("before", before.observation if before else "", 60, 0.5),
         ]
-    fixed = {"bias": 1.0, **(_order_features(situation.history) if keys.order else {})}
-    return _hashed(fields, fixed)
-
-
-class _Field(NamedTuple):
-    """The first `most` words of a text, whose features have the length `scale` together."""
-
-    name: str
-    text: str
-    most: int
-    scale: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The hashes of a field's different words, and how often each occurs."""
-
-    hashes: tuple[int, ...]
-    counts: tuple[int, ...]
+    if keys.order:
+        parts.append(_entries(_order_features(situation.history)))
+    places, values = (chain.from_iterable(columns) for columns in zip(*parts, strict=True))
+    return Sparse(np.array([*places], np.int64), np.array([*values], np.float64))
 
 
 @lru_cache(maxsize=1 << 11)
-def _words(name: str, text: str, most: int) -> _Words:
-    """The words of one field; remembered, as the task stays the same and an observation stays for a while."""
+def _field(name: str, text: str, most: int, scale: float) -> Entries:
+    """The first `most` words of one field, counts damped, the whole scaled to length `scale`; remembered."""
     counts = Counter(first_words(text, most))
-    return _Words(tuple(word_hash(f"{name}:{word}") for word in counts), tuple(counts.values()))
+    damped = [1.0 + log(count) for count in counts.values()]
+    share = scale / (sqrt(sum(value * value for value in damped)) or 1.0)
+    return _entries({f"{name}:{word}": share * value for word, value in zip(counts, damped, strict=True)})
+
+
+def _entries(weighted: Mapping[str, float]) -> Entries:
+    """Places and values of named features: lists, as there are too few of them for a call of NumPy to pay."""
+    hashes = [*map(word_hash, weighted)]
+    values = [value if code & 1 else -value for code, value in zip(hashes, weighted.values(), strict=True)]
+    return [(code >> 1) % STATE_FEATURES for code in hashes], values
 
 
 def _order_features(history: Sequence[PastStep]) -> dict[str, float]:
@@ -89,26 +86,3 @@ def _order_features(history: Sequence[PastStep]) -> dict[str, float]:
     weighted |= {f"used:{tool}": 0.5 for tool in counts}
     weighted |= {f"used{min(times, 4)}:{tool}": 0.3 for tool, times in counts.items()}
     return weighted
-
-
-def _hashed(fields: Sequence[_Field], fixed: Mapping[str, float]) -> Sparse:
-    """Fields of words, counts damped, and features of a fixed value, all at once: each is too short for a call."""
-    found = [(field, words) for field in fields if (words := _words(*field[:3])).hashes]
-    hashes = [*chain.from_iterable(words.hashes for _, words in found), *map(word_hash, fixed)]
-    damped = _damped([words.counts for _, words in found], [field.scale for field, _ in found])
-    values, numbers = np.concatenate([damped, list(fixed.values())]), np.array(hashes, np.int64)
-    return Sparse((numbers >> 1) % STATE_FEATURES, np.where(numbers & 1, values, -values))
-
-
-def _damped(counts: Sequence[tuple[int, ...]], scales: Sequence[float]) -> NDArray[np.float64]:
-    """1 + ln(count), those of each field, none of them empty, scaled to their length; one after the other.
-
-    >>> _damped([(1, 1, 1, 1), (7,)], [1.0, 0.5]).tolist()
-    [0.5, 0.5, 0.5, 0.5, 0.5]
-    """
-    if not counts:
-        return np.zeros(0)
-    sizes = [len(of_field) for of_field in counts]
-    values = 1.0 + np.log(np.array([*chain.from_iterable(counts)], np.float64))
-    lengths = np.sqrt(np.add.reduceat(values * values, [0, *accumulate(sizes[:-1])]))
-    return np.asarray(values * np.repeat(np.asarray(scales) / lengths, sizes), np.float64)

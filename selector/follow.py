@@ -107,14 +107,15 @@ class Nearby:
 def find_paths(nearby: Nearby, records: Records) -> Paths:
     """The best row of each template, at most MOST_PATHS of them."""
     usable = np.flatnonzero((nearby.places >= 0) & (nearby.weights > 0.0) & ~records.is_low[nearby.templates])
-    order = usable[np.argsort(-nearby.weights[usable], kind="stable")]
+    order = usable[(-nearby.weights[usable]).argsort(kind="stable")]
     best = _first_of_each(order, nearby.templates)[:MOST_PATHS]
     agreeing = np.bincount(nearby.places[usable], nearby.weights[usable]) if len(usable) else np.zeros(1)
     templates, places = nearby.templates[best], nearby.places[best]
     rates = np.minimum(np.maximum(records.rates[templates], 1e-3), 1.0 - 1e-3)
     share = agreeing[places] / max(float(agreeing.sum()), 1e-12)
-    columns = [np.log(nearby.weights[best]), np.log(rates / (1.0 - rates)), nearby.health[best], np.log(share)]
-    return Paths(nearby.rows[best], places, np.stack(columns, axis=1), records.attempts[templates])
+    match, record, agreement = np.log(np.stack([nearby.weights[best], rates / (1.0 - rates), share]))
+    features_PF = np.stack([match, record, nearby.health[best], agreement], axis=1)
+    return Paths(nearby.rows[best], places, features_PF, records.attempts[templates])
 
 
 def _first_of_each(order: Numbers, templates: Numbers) -> Numbers:

@@ -169,14 +169,14 @@ class Knowledge:
         cluster = self.outcomes.clusters.nearest(query.state)
         success, tool_evidence = self._success(evidence, candidates, cluster)
         order = self._order(tokens, candidates, left)
-        tool_experts = np.log(np.stack([order, votes.path, votes.content, votes.moment, success.mean], axis=1))
+        tool_experts = np.log(np.stack([order, *votes.shares_3M, success.mean]))
         keys = self.retriever.config.keys
         if not keys.order:
-            tool_experts[:, TOOL_EXPERTS.index("order")] = 0.0
+            tool_experts[TOOL_EXPERTS.index("order")] = 0.0
         if not keys.state:
-            tool_experts[:, TOOL_EXPERTS.index("moment")] = 0.0
+            tool_experts[TOOL_EXPERTS.index("moment")] = 0.0
         experts = np.zeros((len(candidates.tool_of), len(EXPERTS)))
-        experts[:, : len(TOOL_EXPERTS)] = tool_experts[candidates.tool_of]
+        experts[:, : len(TOOL_EXPERTS)] = tool_experts.T[candidates.tool_of]
         if situation.is_grounded:
             experts[:, len(TOOL_EXPERTS) :] = self._action_experts(situation, candidates, votes, left)
         support = float(votes.path_weight + self.tool_order.support(tokens[-2:]))
@@ -228,7 +228,7 @@ class Knowledge:
 
     def _order(self, tokens: tuple[int, ...], candidates: CandidateSet, left: Left | None) -> Floats:
         known = self.tool_order.predict(tokens, len(self.experience.tools), without=left.tools if left else None)
-        offered = np.where(candidates.tools >= 0, known[candidates.tools] if len(known) else 0.0, 0.0)
+        offered = np.where(candidates.is_known, known[candidates.tools] if len(known) else 0.0, 0.0)
         floored = offered / max(offered.sum(), 1e-12) + ORDER_FLOOR / len(offered)
         return np.asarray(floored / floored.sum(), np.float64)
 
@@ -284,7 +284,10 @@ def _numbered(experience: Experience, offer: Offer, _tools: int, _actions: int) 
 
 
 class _Votes:
-    """Share of the weighted examples that did each offered tool (M,), and weight that did each action (K,)."""
+    """Share of the weighted examples, by path, content and moment, that did each offered tool (3, M).
+
+    And how much they weigh that did each action (K,).
+    """
 
     def __init__(
         self, experience: Experience, rows: NDArray[np.int64], weights_3N: Floats, candidates: CandidateSet
@@ -297,7 +300,7 @@ class _Votes:
         counted_3M = _sums_of(candidates.tools, tools, weights_3N, len(experience.tools))
         self.tool_examples = counted_3M[0]
         smoothed_3M = counted_3M + VOTE_PRIOR / counted_3M.shape[1]
-        self.path, self.content, self.moment = smoothed_3M / smoothed_3M.sum(axis=1, keepdims=True)
+        self.shares_3M = smoothed_3M / smoothed_3M.sum(axis=1, keepdims=True)
 
     def of_actions(self) -> tuple[Floats, Floats]:
         """Weight by path, and by moment, that did each candidate's action; shape (K,) each."""

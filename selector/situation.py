@@ -125,6 +125,11 @@ class CandidateSet:
     actions: NDArray[np.int64]
     first: NDArray[np.int64]
 
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Whether each of the different tools was ever seen, shape (M,)."""
+        return self.tools >= 0
+
 
 def number_candidates(offer: Offer, experience: Experience) -> CandidateSet:
     """Look the candidates up in the experience's vocabularies."""

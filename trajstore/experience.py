@@ -7,6 +7,7 @@ stand in the order of steps that later rows are matched by.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -226,11 +227,10 @@ class Experience:
 
     def describe(self, row: int) -> tuple[str, int, str, bool | None]:
         """Trajectory id, position, tool and success of one row."""
-        owner = int(self.column("trajectory")[row])
-        success = self.trajectory_column("success")[owner]
-        tool = self.tools.names[int(self.column("tool")[row])]
-        judged = None if np.isnan(success) else bool(success)
-        return self.trajectory_ids[owner], int(self.column("position")[row]), tool, judged
+        owner, position, tool = (self.column(name).item(row) for name in ("trajectory", "position", "tool"))
+        success = self.trajectory_column("success").item(owner)
+        judged = None if isnan(success) else bool(success)
+        return self.trajectory_ids[owner], position, self.tools.names[tool], judged
 
     def moment_text(self, row: int) -> str:
         """The state alone before one row, in words."""

@@ -91,11 +91,11 @@ def nearest_of(
     if len(members) <= most:
         return members
     values, own = similarities.take(members, axis=1), sources[members]
-    found = [*np.argpartition(-values, most, axis=1)[:, :most]]
+    found = np.argpartition(-values, most, axis=1)[:, :most]
     if (own != own[0]).any():
-        found += [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
-    nearest: NDArray[np.intp] = members[np.concatenate(found)]
-    return nearest
+        others = [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
+        return np.asarray(members[np.concatenate([found.ravel(), *others])], np.intp)
+    return np.asarray(members[found.ravel()], np.intp)
 
 
 def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -297,14 +297,13 @@ class Retriever:
         """Similarities of rows, and of the background behind them; shape (rows + B,) each."""
         experience, known = self._experience, self._background
         goals = np.concatenate([experience.column("goal").take(rows), known.goals])
-        states = np.concatenate([inner_products(query.state, self.states, rows), known.states @ query.state])
+        states = inner_products(query.state, self.states, rows, known.states)
         suffixes = np.concatenate([experience.column("suffix").take(rows, axis=0), known.suffixes])
         return query.goal_similarities.take(goals), states, agreement(suffixes, query.suffix)
 
     def _moments_like(self, rows: Rows, query: Query) -> Floats:
         moments = self._experience.column("moment").take(rows).astype(np.int64)
-        known = self._background.moments @ query.moment
-        return np.concatenate([inner_products(query.moment, self._moments, moments), known])
+        return inner_products(query.moment, self._moments, moments, self._background.moments)
 
     def _joint(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows, and of the background behind them: in all keys, in content, and of their moments.
@@ -313,9 +312,11 @@ class Retriever:
         """
         keys, (goal, state, order) = self._keys, self._by_key(rows, query)
         content = keys.state * state + keys.goal * goal
-        return np.stack(
-            [content + keys.order * order, content / (keys.state + keys.goal or 1.0), self._moments_like(rows, query)]
-        )
+        made = np.empty((3, len(content)), np.float32)
+        np.add(content, keys.order * order, out=made[0])
+        np.divide(content, keys.state + keys.goal or 1.0, out=made[1])
+        made[2] = self._moments_like(rows, query)
+        return made
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:
         """Positions of the nearest rows by any similarity, of each kind and of no one source alone, nearest first."""
