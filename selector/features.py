@@ -4,7 +4,7 @@ The linear layer has one weight for each of them and each tool; how candidates s
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selector.reading import first_words
 from selector.situation import Situation
-from trajstore.embedding import word_hash
+from trajstore.embedding import word_hashes
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
 
@@ -38,7 +38,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
     A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
     """
     last, before = situation.last, situation.history[-2] if len(situation.history) > 1 else None
-    parts = [_entries({"bias": 1.0})]
+    parts = [_entries(word_hashes("", ["bias"]), [1.0])]
     if keys.goal:
         parts.append(_field("task", situation.task, 60, 0.7))
     if keys.state:
@@ -49,7 +49,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
             _field("before", before.observation if before else "", 60, 0.5),
         ]
     if keys.order:
-        parts.append(_entries(_order_features(situation.history)))
+        parts.append(_order_features(situation.history))
     places, values = (chain.from_iterable(columns) for columns in zip(*parts, strict=True))
     return Sparse(np.array([*places], np.int64), np.array([*values], np.float64))
 
@@ -60,17 +60,16 @@ def _field(name: str, text: str, most: int, scale: float) -> Entries:
     counts = Counter(first_words(text, most))
     damped = [1.0 + log(count) for count in counts.values()]
     share = scale / (sqrt(sum(value * value for value in damped)) or 1.0)
-    return _entries({f"{name}:{word}": share * value for word, value in zip(counts, damped, strict=True)})
+    return _entries(word_hashes(f"{name}:", counts), [share * value for value in damped])
 
 
-def _entries(weighted: Mapping[str, float]) -> Entries:
-    """Places and values of named features: lists, as there are too few of them for a call of NumPy to pay."""
-    hashes = [*map(word_hash, weighted)]
-    values = [value if code & 1 else -value for code, value in zip(hashes, weighted.values(), strict=True)]
+def _entries(hashes: Sequence[int], weights: Iterable[float]) -> Entries:
+    """Places and values of features: lists, as there are too few of them for a call of NumPy to pay."""
+    values = [weight if code & 1 else -weight for code, weight in zip(hashes, weights, strict=True)]
     return [(code >> 1) % STATE_FEATURES for code in hashes], values
 
 
-def _order_features(history: Sequence[PastStep]) -> dict[str, float]:
+def _order_features(history: Sequence[PastStep]) -> Entries:
     names = ["^", "^", "^", *(step.tool for step in history)]
     failed = history[-1].failed if history else False
     counts = Counter(names[3:])
@@ -85,4 +84,4 @@ def _order_features(history: Sequence[PastStep]) -> dict[str, float]:
     }
     weighted |= {f"used:{tool}": 0.5 for tool in counts}
     weighted |= {f"used{min(times, 4)}:{tool}": 0.3 for tool, times in counts.items()}
-    return weighted
+    return _entries(word_hashes("", weighted), weighted.values())
