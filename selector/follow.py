@@ -108,7 +108,7 @@ def find_paths(nearby: Nearby, records: Records) -> Paths:
     """The best row of each template, at most MOST_PATHS of them."""
     usable = np.flatnonzero((nearby.places >= 0) & (nearby.weights > 0.0) & ~records.is_low[nearby.templates])
     order = usable[(-nearby.weights[usable]).argsort(kind="stable")]
-    best = _first_of_each(order, nearby.templates)[:MOST_PATHS]
+    best = _first_of_each(order, nearby.templates, MOST_PATHS)
     agreeing = np.bincount(nearby.places[usable], nearby.weights[usable]) if len(usable) else np.zeros(1)
     templates, places = nearby.templates[best], nearby.places[best]
     rates = np.minimum(np.maximum(records.rates[templates], 1e-3), 1.0 - 1e-3)
@@ -118,12 +118,14 @@ def find_paths(nearby: Nearby, records: Records) -> Paths:
     return Paths(nearby.rows[best], places, features_PF, records.attempts[templates])
 
 
-def _first_of_each(order: Numbers, templates: Numbers) -> Numbers:
-    """The places in `order`, shape (n,), without those whose template stands before them."""
+def _first_of_each(order: Numbers, templates: Numbers, most: int) -> Numbers:
+    """At most so many places, the first of `order`, shape (n,), without those whose template stands before them."""
     first: dict[int, int] = {}
     for place, template in zip(order.tolist(), templates[order].tolist(), strict=True):
         first.setdefault(template, place)
-    return np.fromiter(first.values(), np.int64, len(first))
+        if len(first) == most:
+            break
+    return np.array([*first.values()], np.int64)
 
 
 def path_features(features_PF: Floats, chosen_P: Floats) -> Floats:

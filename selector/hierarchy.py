@@ -33,12 +33,12 @@ class Hierarchy:
 
     def weight(self, tools_M: Numbers) -> Floats:
         """Weight of `prior` for tools by number; that of the weakest known tool for a tool never seen (−1); (M,)."""
-        return np.asarray(self._padded_weights[tools_M], np.float64)
+        return np.asarray(self._padded_weights.take(tools_M), np.float64)
 
     def prior(self, cluster: int, tools_M: Numbers) -> Floats:
         """Prior mean of tools by number, in a cluster (−1: none); a tool never seen (−1) gets the mean of all; (M,)."""
         row = cluster if 0 <= cluster < len(self.clusters_CT) else -1
-        return np.asarray(self._padded_means[row, tools_M], np.float64)
+        return np.asarray(self._padded_means[row].take(tools_M), np.float64)
 
     @cached_property
     def _padded_weights(self) -> Floats:

@@ -343,7 +343,7 @@ class Retriever:
         return cap_by_group(weights, owners, self.config.trajectory_cap)
 
     def _scale(self, vectors: NDArray[np.floating]) -> Floats:
-        scaled = vectors.astype(np.float32) * self._rarity
+        scaled = vectors.astype(np.float32, copy=False) * self._rarity
         lengths = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
         return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
 
