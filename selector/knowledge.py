@@ -239,8 +239,12 @@ class Knowledge:
         trust = experience.trajectory_column("trust").take(owners)
         trusted = self.outcomes.corroborated(owners, evidence.weights * trust, tools)
         credit, known = self.outcomes.credit, candidates.tools
-        credited = np.stack([credit.successes_N.take(rows), credit.weights_N.take(rows)])
-        here, tried = _sums_of(known, tools, trusted * credited, len(experience.tools))
+        here, tried = (
+            np.asarray(
+                np.bincount(tools, trusted * values.take(rows), len(experience.tools) + 1).take(known), np.float64
+            )
+            for values in (credit.successes_N, credit.weights_N)
+        )
         hierarchy = self.outcomes.hierarchy
         prior, weight = hierarchy.prior(cluster, known), hierarchy.weight(known)
         return beta_from_evidence(prior, weight, here, np.maximum(tried - here, 0.0)), tried
@@ -297,7 +301,8 @@ class _Votes:
         self._candidates = candidates
         self.path_weight = float(weights_3N[0].sum())
         tools = experience.column("tool").take(rows)
-        counted_3M = _sums_of(candidates.tools, tools, weights_3N, len(experience.tools))
+        sums_3T = sums_by_number(tools, weights_3N, len(experience.tools) + 1)
+        counted_3M = sums_3T.take(candidates.tools, axis=1)  # nothing adds to the last number, which −1 reads
         self.tool_examples = counted_3M[0]
         smoothed_3M = counted_3M + VOTE_PRIOR / counted_3M.shape[1]
         self.shares_3M = smoothed_3M / smoothed_3M.sum(axis=1, keepdims=True)
@@ -329,9 +334,3 @@ def _places(numbers: NDArray[np.int64], wanted: NDArray[np.integer]) -> NDArray[
     found = np.minimum(np.searchsorted(numbers, wanted, sorter=order), len(numbers) - 1)
     places = order[found]
     return np.where((numbers[places] == wanted) & (wanted >= 0), places, -1)
-
-
-def _sums_of(wanted_M: NDArray[np.int64], numbers_N: NDArray[np.integer], weights_WN: Floats, count: int) -> Floats:
-    """The sums of W rows of weights for some of `count` numbers, 0 for the number −1 (never seen); shape (W, M)."""
-    sums = sums_by_number(numbers_N, weights_WN, count + 1)  # nothing adds to the last, which −1 reads
-    return np.asarray(sums.take(wanted_M, axis=1), np.float64)
