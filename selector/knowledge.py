@@ -239,10 +239,9 @@ class Knowledge:
         trust = experience.trajectory_column("trust").take(owners)
         trusted = self.outcomes.corroborated(owners, evidence.weights * trust, tools)
         credit, known = self.outcomes.credit, candidates.tools
+        count = len(experience.tools) + 1  # nothing adds to the last, which −1 reads
         here, tried = (
-            np.asarray(
-                np.bincount(tools, trusted * values.take(rows), len(experience.tools) + 1).take(known), np.float64
-            )
+            np.asarray(np.bincount(tools, trusted * values.take(rows), count).take(known), np.float64)
             for values in (credit.successes_N, credit.weights_N)
         )
         hierarchy = self.outcomes.hierarchy
