@@ -87,7 +87,8 @@ def choose(arms: Arms, rng: np.random.Generator, *, sharpening: float = 1.0, exp
     guided = (1.0 - exploration) * (1.0 - defer)
     probabilities[open_places] = guided * (1.0 - follow) * tools.probabilities() + exploration / len(open_places)
     if follow > 0.0:
-        np.add.at(probabilities, arms.paths.places[usable], guided * follow * paths.probabilities())
+        for place, probability in zip(arms.paths.places[usable], guided * follow * paths.probabilities(), strict=True):
+            probabilities[place] += probability
 
     left_alone = (1.0 - exploration) * defer
     if levels[0] < exploration:
@@ -112,7 +113,7 @@ class _Normals:
         return Normal(float(self.means[place]), float(self.deviations[place]))
 
     def draw(self, rng: np.random.Generator) -> int:
-        return int(np.argmax(rng.normal(self.means, self.deviations)))
+        return int(np.argmax(self.means + self.deviations * rng.standard_normal(len(self.means))))
 
     def probabilities(self) -> Floats:
         return winning_probabilities(self.means, self.deviations)

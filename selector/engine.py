@@ -135,14 +135,15 @@ class Engine:
         log_health = self._feedback.log_health(assessment.candidates.tool_names)
         if log_health is not None:
             logits += log_health[assessment.candidates.tool_of]
-        means = np.clip(softmax(logits), 1e-9, 1.0 - 1e-9)
+        means = np.minimum(np.maximum(softmax(logits), 1e-9), 1.0 - 1e-9)
         weight = self.config.prior_strength + assessment.path_weight
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
     def arms(self, assessment: Assessment, posterior: BetaPosterior, reasons: Reasons) -> Arms:
         """What may be chosen, and what is believed of each."""
         allowed = np.ones(len(posterior.mean), np.bool_)
-        allowed[list(reasons)] = False
+        if reasons:
+            allowed[list(reasons)] = False
         paths = assessment.paths if self.config.following else NO_PATHS
         path_posterior = self.learned.paths.posterior(paths, posterior.mean)
         return Arms(posterior, allowed, paths, path_posterior, self._feedback.guidance(assessment.cluster))
@@ -153,7 +154,7 @@ class Engine:
             return f"every candidate is forbidden by a rule, the first because: {seen.reasons[0]}"
         if assessment.support < self.config.minimum_support:
             return f"too little experience: support {assessment.support:.2f} is below {self.config.minimum_support:g}"
-        if not (assessment.candidates.tools >= 0).any():
+        if not assessment.candidates.is_known.any():
             return "none of the offered tools was ever seen"
         nearest, familiar = assessment.evidence.nearest, self.learned.familiar
         if familiar.is_strange(nearest, assessment.nearest_task, self.config.strangeness):

@@ -1,7 +1,5 @@
 """What a decision shows for itself: the candidates ranked, and the stored steps behind it."""
 
-import numpy as np
-
 from selector.knowledge import Assessment
 from selector.posteriors import BetaPosterior
 from selector.records import RankedCandidate, SupportingStep
@@ -16,18 +14,12 @@ RANKED_CANDIDATES = 20
 
 def ranked(situation: Situation, assessment: Assessment, posterior: BetaPosterior) -> tuple[RankedCandidate, ...]:
     """The most probable candidates in falling order, each with a 90 % interval and its evidence."""
-    order = np.argsort(-posterior.mean, kind="stable")[:RANKED_CANDIDATES]
+    order = (-posterior.mean).argsort(kind="stable")[:RANKED_CANDIDATES]
     low, high = posterior.bounds(INTERVAL_DEVIATIONS)
     evidence = assessment.tool_examples[assessment.candidates.tool_of]
-    return tuple(
-        RankedCandidate(
-            situation.candidates[place],
-            float(posterior.mean[place]),
-            (float(low[place]), float(high[place])),
-            float(evidence[place]),
-        )
-        for place in order.tolist()
-    )
+    columns = (values[order].tolist() for values in (posterior.mean, low, high, evidence))
+    rows = zip(order.tolist(), *columns, strict=True)
+    return tuple([RankedCandidate(situation.candidates[row[0]], row[1], row[2:4], row[4]) for row in rows])
 
 
 def supporting(experience: Experience, evidence: Evidence) -> tuple[SupportingStep, ...]:

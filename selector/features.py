@@ -7,18 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import words_of
+from selector.reading import first_words
 from selector.situation import Situation
-from trajstore.embedding import word_hash
+from trajstore.embedding import word_hashes
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
 
 STATE_FEATURES = 4096
 ALL_KEYS = Keys()
+Entries = tuple[list[int], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
     A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
     """
     last, before = situation.last, situation.history[-2] if len(situation.history) > 1 else None
-    parts = [_hashed(["bias"], np.ones(1))]
+    parts = [_entries(word_hashes("", ["bias"]), [1.0])]
     if keys.goal:
         parts.append(_field("task", situation.task, 60, 0.7))
     if keys.state:
@@ -47,19 +50,26 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
         ]
     if keys.order:
         parts.append(_order_features(situation.history))
-    return Sparse(np.concatenate([part.places for part in parts]), np.concatenate([part.values for part in parts]))
+    places, values = (chain.from_iterable(columns) for columns in zip(*parts, strict=True))
+    return Sparse(np.array([*places], np.int64), np.array([*values], np.float64))
 
 
 @lru_cache(maxsize=1 << 11)
-def _field(name: str, text: str, most: int, scale: float) -> Sparse:
+def _field(name: str, text: str, most: int, scale: float) -> Entries:
     """The first `most` words of one field, counts damped, the whole scaled to length `scale`; remembered."""
-    counts = Counter(words_of(text)[:most])
-    values = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
-    length = np.sqrt(values @ values) or 1.0
-    return _hashed((f"{name}:{word}" for word in counts), scale * values / length)
+    counts = Counter(first_words(text, most))
+    damped = [1.0 + log(count) for count in counts.values()]
+    share = scale / (sqrt(sum(value * value for value in damped)) or 1.0)
+    return _entries(word_hashes(f"{name}:", counts), [share * value for value in damped])
 
 
-def _order_features(history: Sequence[PastStep]) -> Sparse:
+def _entries(hashes: Sequence[int], weights: Iterable[float]) -> Entries:
+    """Places and values of features: lists, as there are too few of them for a call of NumPy to pay."""
+    values = [weight if code & 1 else -weight for code, weight in zip(hashes, weights, strict=True)]
+    return [(code >> 1) % STATE_FEATURES for code in hashes], values
+
+
+def _order_features(history: Sequence[PastStep]) -> Entries:
     names = ["^", "^", "^", *(step.tool for step in history)]
     failed = history[-1].failed if history else False
     counts = Counter(names[3:])
@@ -74,9 +84,4 @@ def _order_features(history: Sequence[PastStep]) -> Sparse:
     }
     weighted |= {f"used:{tool}": 0.5 for tool in counts}
     weighted |= {f"used{min(times, 4)}:{tool}": 0.3 for tool, times in counts.items()}
-    return _hashed(weighted, np.fromiter(weighted.values(), np.float64, len(weighted)))
-
-
-def _hashed(names: Iterable[str], values: NDArray[np.float64]) -> Sparse:
-    hashes = np.fromiter(map(word_hash, names), np.int64, len(values))
-    return Sparse((hashes >> 1) % STATE_FEATURES, np.where(hashes & 1, values, -values))
+    return _entries(word_hashes("", weighted), weighted.values())

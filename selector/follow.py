@@ -11,6 +11,7 @@ choice among tools gives that action: where both disagree, the path must make up
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +66,13 @@ class PathModel:
 
         `chosen_K` is the probability of each candidate by the choice among tools.
         """
-        means = np.clip(self.probabilities(path_features(paths.features_PF, chosen_K[paths.places])), 1e-6, 1.0 - 1e-6)
+        probable = self.probabilities(path_features(paths.features_PF, chosen_K[paths.places]))
+        means = np.minimum(np.maximum(probable, 1e-6), 1.0 - 1e-6)
         weight = PATH_WEIGHT + paths.attempts
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Records:
     """How the stored trajectories of each tool sequence (template) ended; shape (templates,) each.
 
@@ -81,7 +83,7 @@ class Records:
     attempts: Floats
     is_low: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def rates(self) -> Floats:
         """Success of each template, shrunk toward that of all; shape (templates,)."""
         overall = (self.wins.sum() + 1.0) / (self.attempts.sum() + 2.0)
@@ -105,20 +107,30 @@ class Nearby:
 def find_paths(nearby: Nearby, records: Records) -> Paths:
     """The best row of each template, at most MOST_PATHS of them."""
     usable = np.flatnonzero((nearby.places >= 0) & (nearby.weights > 0.0) & ~records.is_low[nearby.templates])
-    order = usable[np.argsort(-nearby.weights[usable], kind="stable")]
-    _, first = np.unique(nearby.templates[order], return_index=True)
-    best = order[np.sort(first)[:MOST_PATHS]]
+    order = usable[(-nearby.weights[usable]).argsort(kind="stable")]
+    best = _first_of_each(order, nearby.templates, MOST_PATHS)
     agreeing = np.bincount(nearby.places[usable], nearby.weights[usable]) if len(usable) else np.zeros(1)
     templates, places = nearby.templates[best], nearby.places[best]
-    rates = np.clip(records.rates[templates], 1e-3, 1.0 - 1e-3)
+    rates = np.minimum(np.maximum(records.rates[templates], 1e-3), 1.0 - 1e-3)
     share = agreeing[places] / max(float(agreeing.sum()), 1e-12)
-    columns = [np.log(nearby.weights[best]), np.log(rates / (1.0 - rates)), nearby.health[best], np.log(share)]
-    return Paths(nearby.rows[best], places, np.stack(columns, axis=1), records.attempts[templates])
+    match, record, agreement = np.log(np.stack([nearby.weights[best], rates / (1.0 - rates), share]))
+    features_PF = np.stack([match, record, nearby.health[best], agreement], axis=1)
+    return Paths(nearby.rows[best], places, features_PF, records.attempts[templates])
+
+
+def _first_of_each(order: Numbers, templates: Numbers, most: int) -> Numbers:
+    """At most so many places, the first of `order`, shape (n,), without those whose template stands before them."""
+    first: dict[int, int] = {}
+    for place, template in zip(order.tolist(), templates[order].tolist(), strict=True):
+        first.setdefault(template, place)
+        if len(first) == most:
+            break
+    return np.array([*first.values()], np.int64)
 
 
 def path_features(features_PF: Floats, chosen_P: Floats) -> Floats:
     """All FEATURES of P paths, shape (P, 5): the four known of them alone, and logit p of the action each names."""
-    chosen = np.clip(chosen_P, 1e-6, 1.0 - 1e-6)
+    chosen = np.minimum(np.maximum(chosen_P, 1e-6), 1.0 - 1e-6)
     return np.concatenate([features_PF, np.log(chosen / (1.0 - chosen))[:, None]], axis=1)
 
 

@@ -6,6 +6,7 @@ Each level is drawn toward its parent by a strength that the data themselves giv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ ROUNDS = 20
 _FIRST_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hierarchy:
     """Mean success of all tools, of each of T tools, and of each tool in each of C state clusters.
 
@@ -32,13 +33,25 @@ class Hierarchy:
 
     def weight(self, tools_M: Numbers) -> Floats:
         """Weight of `prior` for tools by number; that of the weakest known tool for a tool never seen (−1); (M,)."""
-        weakest = float(self.weights_T.min()) if len(self.weights_T) else STRENGTHS[0]
-        return np.append(self.weights_T, weakest)[tools_M]
+        return np.asarray(self._padded_weights.take(tools_M), np.float64)
 
     def prior(self, cluster: int, tools_M: Numbers) -> Floats:
         """Prior mean of tools by number, in a cluster (−1: none); a tool never seen (−1) gets the mean of all; (M,)."""
-        means = self.clusters_CT[cluster] if 0 <= cluster < len(self.clusters_CT) else self.tools_T
-        return np.append(means, self.overall)[tools_M]
+        row = cluster if 0 <= cluster < len(self.clusters_CT) else -1
+        return np.asarray(self._padded_means[row].take(tools_M), np.float64)
+
+    @cached_property
+    def _padded_weights(self) -> Floats:
+        """The weights, with that of a tool never seen at the end."""
+        weakest = float(self.weights_T.min()) if len(self.weights_T) else STRENGTHS[0]
+        return np.append(self.weights_T, weakest)
+
+    @cached_property
+    def _padded_means(self) -> Floats:
+        """The means by cluster and tool, with those without a cluster below and that of a tool never seen beside."""
+        means = np.full((len(self.clusters_CT) + 1, len(self.tools_T) + 1), self.overall)
+        means[:-1, :-1], means[-1, :-1] = self.clusters_CT, self.tools_T
+        return means
 
 
 def build_hierarchy(successes_CT: Floats, counts_CT: Floats, families_T: Numbers) -> Hierarchy:

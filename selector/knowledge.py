@@ -7,19 +7,22 @@ whole actions among the candidates of one tool.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, vouched
 from selector.follow import Nearby, Paths, find_paths
+from selector.offer import MOST_OFFERS, Offer
 from selector.outcomes import Outcomes, RewardOf, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
 from selector.values import ValueConfig
 from trajstore.experience import Experience, Playback, past_step, wasted_steps
+from trajstore.nearness import sums_by_number
 from trajstore.order import START, OrderModel, step_token
 from trajstore.retriever import Evidence, Retriever
 from trajstore.schema import Trajectory
@@ -90,6 +93,7 @@ class Knowledge:
         self.action_order = OrderModel(1)
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
+        self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
 
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""
@@ -155,7 +159,7 @@ class Knowledge:
 
         `log_health_T` ≤ 0 is the ln of each known tool's health, shape (T,); None where all are well.
         """
-        candidates = number_candidates(situation, self.experience)
+        candidates = self._number(situation.offer, len(self.experience.tools), len(self.experience.actions))
         tokens = self.experience.tokens(situation.history)
         texts = self.experience.embed(situation.state_text), self.experience.embed(situation.moment_text)
         query = self.retriever.query(texts, goals, tokens, excluded=left.excluded if left else None)
@@ -165,15 +169,18 @@ class Knowledge:
         cluster = self.outcomes.clusters.nearest(query.state)
         success, tool_evidence = self._success(evidence, candidates, cluster)
         order = self._order(tokens, candidates, left)
-        tool_experts = np.log(np.stack([order, votes.path, votes.content, votes.moment, success.mean], axis=1))
+        tool_experts = np.log(np.stack([order, *votes.shares_3M, success.mean]))
         keys = self.retriever.config.keys
-        tool_experts[:, [not keys.order, False, False, not keys.state, False]] = 0.0
-        action_experts = np.zeros((len(candidates.tool_of), len(ACTION_EXPERTS)))
+        if not keys.order:
+            tool_experts[TOOL_EXPERTS.index("order")] = 0.0
+        if not keys.state:
+            tool_experts[TOOL_EXPERTS.index("moment")] = 0.0
+        experts = np.zeros((len(candidates.tool_of), len(EXPERTS)))
+        experts[:, : len(TOOL_EXPERTS)] = tool_experts.T[candidates.tool_of]
         if situation.is_grounded:
-            action_experts = self._action_experts(situation, candidates, votes, left)
+            experts[:, len(TOOL_EXPERTS) :] = self._action_experts(situation, candidates, votes, left)
         support = float(votes.path_weight + self.tool_order.support(tokens[-2:]))
-        experts = np.concatenate([tool_experts[candidates.tool_of], action_experts], axis=1)
-        nearby = self._nearby(situation, candidates, evidence.rows, examples[0], log_health_T)
+        nearby = self._nearby(situation, candidates, evidence, examples[0], log_health_T)
         paths = find_paths(nearby, self.outcomes.records)
         return Assessment(
             candidates,
@@ -192,8 +199,7 @@ class Knowledge:
     def _examples(self, evidence: Evidence, *, is_grounded: bool) -> Floats:
         """Weights of the evidence as examples, by path, content and moment, as far as sources vouch for it; (3, N)."""
         experience, rows = self.experience, evidence.rows
-        kernels = np.stack([evidence.weights, evidence.content_weights, evidence.moment_weights]).astype(np.float64)
-        weights = kernels * experience.example_weights(rows)
+        weights = evidence.kernels.astype(np.float64) * experience.example_weights(rows)
         if self._corroboration is None or not experience.is_contested:
             return np.asarray(weights, np.float64)
         arms, ratio = experience.column("action" if is_grounded else "tool")[rows], experience.unbelieved_ratio
@@ -222,22 +228,22 @@ class Knowledge:
 
     def _order(self, tokens: tuple[int, ...], candidates: CandidateSet, left: Left | None) -> Floats:
         known = self.tool_order.predict(tokens, len(self.experience.tools), without=left.tools if left else None)
-        offered = np.where(candidates.tools >= 0, known[candidates.tools] if len(known) else 0.0, 0.0)
+        offered = np.where(candidates.is_known, known[candidates.tools] if len(known) else 0.0, 0.0)
         floored = offered / max(offered.sum(), 1e-12) + ORDER_FLOOR / len(offered)
         return np.asarray(floored / floored.sum(), np.float64)
 
     def _success(self, evidence: Evidence, candidates: CandidateSet, cluster: int) -> tuple[BetaPosterior, Floats]:
         """Success of each offered tool here, on a hierarchy: all tools → family → tool → state cluster → here."""
         experience, rows = self.experience, evidence.rows
-        owners, tools = experience.column("trajectory")[rows], experience.column("tool")[rows]
-        trust = experience.trajectory_column("trust")[owners]
+        owners, tools = evidence.owners, experience.column("tool").take(rows)
+        trust = experience.trajectory_column("trust").take(owners)
         trusted = self.outcomes.corroborated(owners, evidence.weights * trust, tools)
-        successes, counts = (
-            np.bincount(tools, trusted * values[rows], len(experience.tools))
-            for values in (self.outcomes.credit.successes_N, self.outcomes.credit.weights_N)
+        credit, known = self.outcomes.credit, candidates.tools
+        count = len(experience.tools) + 1  # nothing adds to the last, which −1 reads
+        here, tried = (
+            np.asarray(np.bincount(tools, trusted * values.take(rows), count).take(known), np.float64)
+            for values in (credit.successes_N, credit.weights_N)
         )
-        known = candidates.tools
-        here, tried = _pad(successes, 0.0)[known], _pad(counts, 0.0)[known]
         hierarchy = self.outcomes.hierarchy
         prior, weight = hierarchy.prior(cluster, known), hierarchy.weight(known)
         return beta_from_evidence(prior, weight, here, np.maximum(tried - here, 0.0)), tried
@@ -246,17 +252,16 @@ class Knowledge:
         self,
         situation: Situation,
         candidates: CandidateSet,
-        rows: NDArray[np.int64],
+        evidence: Evidence,
         weights: Floats,
         log_health_T: Floats | None,
     ) -> Nearby:
         """The evidence as steps of paths; what they do next is an action where actions are offered, else a tool."""
-        experience = self.experience
-        owners = experience.column("trajectory")[rows]
+        experience, rows, owners = self.experience, evidence.rows, evidence.owners
         if situation.is_grounded:
             places = _places(candidates.actions, experience.column("action")[rows])
         else:
-            places = _places(candidates.tools[candidates.tool_of], experience.column("tool")[rows])
+            places = candidates.first[experience.column("tool")[rows]]
         health = np.zeros(len(rows))
         if log_health_T is not None:
             summed = np.concatenate([[0.0], np.cumsum(log_health_T[experience.column("tool")])])
@@ -271,37 +276,43 @@ class Knowledge:
         action = self.experience.actions.known(last.action) if last else START
         followers = self.action_order.followers((action,), without=left.actions if left else None)
         after = followers.weight_of(candidates.actions)
-        columns = [votes.action_path, votes.action_moment, after]
+        columns = [*votes.of_actions(), after]
         shares = [_log_share(column, candidates) for column in columns]
         return np.stack([*shares, -np.log(candidates.siblings)], axis=1)
 
 
+def _numbered(experience: Experience, offer: Offer, _tools: int, _actions: int) -> CandidateSet:
+    """The numbers of an offer's candidates, to remember: they hold while no tool or action comes to be known."""
+    return number_candidates(offer, experience)
+
+
 class _Votes:
-    """Share of the weighted examples that did each offered tool (M,), and weight that did each action (K,)."""
+    """Share of the weighted examples, by path, content and moment, that did each offered tool (3, M).
+
+    And how much they weigh that did each action (K,).
+    """
 
     def __init__(
         self, experience: Experience, rows: NDArray[np.int64], weights_3N: Floats, candidates: CandidateSet
     ) -> None:
-        self._tools = experience.column("tool")[rows]
-        self._actions = experience.column("action")[rows]
+        self._experience, self._rows = experience, rows
+        self._weights_3N = weights_3N
         self._candidates = candidates
-        self._known_tools = len(experience.tools)
-        path, content, moment = weights_3N
-        self.path_weight = float(path.sum())
-        self.tool_examples = self._offered(path)
-        self.path, self.content, self.moment = (self._tool_shares(weights) for weights in (path, content, moment))
-        self.action_path, self.action_moment = self._action_weights(path), self._action_weights(moment)
+        self.path_weight = float(weights_3N[0].sum())
+        tools = experience.column("tool").take(rows)
+        sums_3T = sums_by_number(tools, weights_3N, len(experience.tools) + 1)
+        counted_3M = sums_3T.take(candidates.tools, axis=1)  # nothing adds to the last number, which −1 reads
+        self.tool_examples = counted_3M[0]
+        smoothed_3M = counted_3M + VOTE_PRIOR / counted_3M.shape[1]
+        self.shares_3M = smoothed_3M / smoothed_3M.sum(axis=1, keepdims=True)
 
-    def _tool_shares(self, weights: NDArray[np.floating]) -> Floats:
-        counted = self._offered(weights)
-        smoothed = counted + VOTE_PRIOR / len(counted)
-        return np.asarray(smoothed / smoothed.sum(), np.float64)
+    def of_actions(self) -> tuple[Floats, Floats]:
+        """Weight by path, and by moment, that did each candidate's action; shape (K,) each."""
+        actions, (path, _, moment) = self._experience.column("action")[self._rows], self._weights_3N
+        return self._action_weights(actions, path), self._action_weights(actions, moment)
 
-    def _offered(self, weights: NDArray[np.floating]) -> Floats:
-        return _pad(np.bincount(self._tools, weights, self._known_tools), 0.0)[self._candidates.tools]
-
-    def _action_weights(self, weights: NDArray[np.floating]) -> Floats:
-        numbers, member = np.unique(self._actions, return_inverse=True)
+    def _action_weights(self, actions: NDArray[np.integer], weights: Floats) -> Floats:
+        numbers, member = np.unique(actions, return_inverse=True)
         if not len(numbers):
             return np.zeros(len(self._candidates.actions))
         totals = np.bincount(member, weights)
@@ -322,8 +333,3 @@ def _places(numbers: NDArray[np.int64], wanted: NDArray[np.integer]) -> NDArray[
     found = np.minimum(np.searchsorted(numbers, wanted, sorter=order), len(numbers) - 1)
     places = order[found]
     return np.where((numbers[places] == wanted) & (wanted >= 0), places, -1)
-
-
-def _pad(values: ArrayLike, last: float) -> Floats:
-    """One more entry at the end, which the number −1 (never seen) reads."""
-    return np.append(np.asarray(values, np.float64), last)

@@ -150,6 +150,8 @@ def candidates_to_mask(situation: Situation, loop: Loop) -> Reasons:
 
 def repeated_here(situation: Situation, config: LoopConfig) -> Reasons:
     """Reason by place of each grounded action that brought the same `action_repeats` times in this very state."""
+    if not situation.is_grounded:
+        return {}
     same = Counter((step.action, step.observation) for step in situation.history if step.state == situation.state)
     times: dict[str, int] = {}
     for (action, _), count in same.items():

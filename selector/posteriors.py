@@ -1,6 +1,7 @@
 """What is believed of an arm: Beta posteriors with a hierarchical prior, and Gaussians that stand in for them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,19 +9,19 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BetaPosterior:
     """Beta(alpha, beta) for each of K arms; both are above 0, shape (K,) each."""
 
     alpha: Floats
     beta: Floats
 
-    @property
+    @cached_property
     def mean(self) -> Floats:
         """Posterior mean, shape (K,)."""
         return self.alpha / (self.alpha + self.beta)
 
-    @property
+    @cached_property
     def weight(self) -> Floats:
         """alpha + beta: how much evidence, the prior's included; shape (K,)."""
         return self.alpha + self.beta
@@ -32,7 +33,7 @@ class BetaPosterior:
     def bounds(self, deviations: float) -> tuple[Floats, Floats]:
         """Credible bounds m ± deviations · sd, cut to [0, 1]; shape (K,) each."""
         reach = deviations * self.standard_deviation()
-        return np.clip(self.mean - reach, 0.0, 1.0), np.clip(self.mean + reach, 0.0, 1.0)
+        return np.maximum(self.mean - reach, 0.0), np.minimum(self.mean + reach, 1.0)
 
 
 def beta_from_evidence(

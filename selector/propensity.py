@@ -37,6 +37,9 @@ def winning_probabilities(means: Floats, deviations: Floats) -> Floats:
     """The same without exploration, for arms that are known to be sound; shape (K,), sums to 1."""
     winning = np.zeros(len(means))
     contenders = _contenders(means, deviations)
+    if len(contenders) == 1:
+        winning[contenders] = 1.0
+        return winning
     winning[contenders] = _largest_draw(means[contenders], deviations[contenders])
     winning /= winning.sum()
     return winning
@@ -53,8 +56,6 @@ def _contenders(means: Floats, deviations: Floats) -> NDArray[np.intp]:
 
 def _largest_draw(means: Floats, deviations: Floats) -> Floats:
     """The integral for each contender, panel by panel."""
-    if len(means) == 1:
-        return np.ones(1)
     edges = _panels(means, deviations)
     largest_below = ndtr((edges[:, None] - means[None]) / deviations[None]).prod(axis=1)
     matters = (largest_below[1:] > NEGLIGIBLE) & (largest_below[:-1] < 1.0 - NEGLIGIBLE)
@@ -69,13 +70,13 @@ def _largest_draw(means: Floats, deviations: Floats) -> Floats:
 
 def _panels(means: Floats, deviations: Floats) -> Floats:
     """Edges of the panels, rising: none is wider than eight deviations of the narrowest arm that may win there."""
-    tops = means + REACH * deviations
-    start, last = float((means - REACH * deviations).max()), float(tops.max())
-    edges = [start]
+    reach = REACH * deviations
+    arms = [*zip((means + reach).tolist(), deviations.tolist(), strict=True)]  # so few that lists are quicker
+    last, edges = max(arms)[0], [float((means - reach).max())]
     while edges[-1] < last - 1e-12:
-        active = tops > edges[-1] + 1e-12
-        narrowest = float(deviations[active].min())
-        end = float(tops[active & (deviations < 2.0 * narrowest)].max())
+        active = [(top, deviation) for top, deviation in arms if top > edges[-1] + 1e-12]
+        narrowest = min(deviation for _, deviation in active)
+        end = max(top for top, deviation in active if deviation < 2.0 * narrowest)
         count = math.ceil((end - edges[-1]) / (PANEL_DEVIATIONS * narrowest))
         step = (end - edges[-1]) / count
         edges += [edges[-1] + step * number for number in range(1, count)] + [end]

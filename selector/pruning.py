@@ -48,10 +48,10 @@ def quarantined(assessment: Assessment, feedback: Feedback) -> Reasons:
 
 def failing_here(assessment: Assessment, config: SelectorConfig) -> Reasons:
     """Candidates whose tool is credibly worse here than the best: its upper bound lies below the best lower bound."""
-    low, high = assessment.tool_success.bounds(config.prune_deviations)
     known = assessment.tool_evidence >= config.prune_evidence
     if not known.any():
         return {}
+    low, high = assessment.tool_success.bounds(config.prune_deviations)
     best = int(np.argmax(np.where(known, low, -1.0)))
     bad = known & (high < config.prune_share * low[best])
     names = assessment.candidates.tool_names

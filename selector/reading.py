@@ -1,7 +1,7 @@
 """Texts as words, and words as numbers."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trajstore.embedding import word_hash
 
 MOST_CHARACTERS = 4000
+AMPLE = 12  # characters a word, which is more than most have
 WORD = re.compile(r"[a-z]+|\d+")
 
 
@@ -30,6 +31,19 @@ def words_of(text: str) -> tuple[str, ...]:
     ('take', '2', 'apples', 're', 'try')
     """
     return tuple(WORD.findall(text[:MOST_CHARACTERS].lower()))
+
+
+def first_words(text: str, most: int) -> Sequence[str]:
+    """The first `most` of `words_of`, without reading on where they are found at the beginning.
+
+    >>> first_words("Take 2 apples, re-try.", 2)
+    ['take', '2']
+    """
+    beginning = min(most * AMPLE, MOST_CHARACTERS)
+    words = WORD.findall(text[:beginning].lower())
+    if len(words) > most or len(text) <= beginning:  # one more word was found, so that none of these is cut
+        return words[:most]
+    return words_of(text)[:most]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -19,6 +19,8 @@ def apply_rules(rules: Sequence[Rule], situation: Situation) -> dict[int, str]:
     that names it.
     """
     reasons: dict[int, str] = {}
+    if not rules:
+        return reasons
     for place, candidate in enumerate(situation.candidates):
         reason = next((found for rule in rules if (found := _ask(rule, situation, candidate))), "")
         if reason:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.mentions import Mentions, find, phrase_numbers, read
+from selector.offer import Offer, offer_of
 from selector.reading import Distinct, distinct
 from trajstore.experience import Experience, Playback
 from trajstore.redact import KeyedRedactor
-from trajstore.render import Call, PastStep, call_of, render_goal, render_state
+from trajstore.render import Call, PastStep, render_goal, render_state
 from trajstore.schema import Candidate
 
 TASK, STATE = "^task", "^state"
@@ -38,41 +39,44 @@ class Situation:
         return render_state(self.state, ()) or render_goal(self.task)
 
     @cached_property
+    def offer(self) -> Offer:
+        """The candidates with what is read off them alone."""
+        return offer_of(self.candidates)
+
+    @property
     def calls(self) -> tuple[Call, ...]:
         """Each candidate as words."""
-        return tuple(map(call_of, self.candidates))
+        return self.offer.calls
 
-    @cached_property
+    @property
     def actions(self) -> tuple[str, ...]:
         """Each candidate's action as words."""
-        if not self.is_grounded:
-            return tuple(candidate.tool.lower() for candidate in self.candidates)
-        return tuple(call.action for call in self.calls)
+        return self.offer.actions
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether any candidate comes with arguments."""
+        return self.offer.is_grounded
+
+    @property
+    def is_described(self) -> bool:
+        """Whether any candidate says more of itself than its tool's name: arguments, or a text."""
+        return self.offer.is_described
+
+    @property
+    def tools(self) -> Distinct:
+        """The different tools offered, and which of them is each candidate's."""
+        return self.offer.tools
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
+        return self.offer.objects
 
     @cached_property
     def done(self) -> tuple[str, ...]:
         """The action of each past step as words."""
         return tuple(step.action for step in self.history)
-
-    @cached_property
-    def is_grounded(self) -> bool:
-        """Whether any candidate comes with arguments."""
-        return any(candidate.args for candidate in self.candidates)
-
-    @cached_property
-    def is_described(self) -> bool:
-        """Whether any candidate says more of itself than its tool's name: arguments, or a text."""
-        return self.is_grounded or any(candidate.text for candidate in self.candidates)
-
-    @cached_property
-    def tools(self) -> Distinct:
-        """The different tools offered, and which of them is each candidate's."""
-        return distinct(candidate.tool for candidate in self.candidates)
-
-    @cached_property
-    def objects(self) -> tuple[str, ...]:
-        """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
-        return tuple(call.first for call in self.calls)
 
     @cached_property
     def mentions(self) -> Mentions:
@@ -110,7 +114,8 @@ class CandidateSet:
 
     `tool_names` are the different tools offered (M of them), `tools` their numbers (−1: never seen), `tool_of` (K,) the
     place of each candidate's tool among them, `siblings` (K,) how many candidates share its tool, `actions` (K,) the
-    number of each candidate's action (−1: never seen).
+    number of each candidate's action (−1: never seen), `first` (known tools,) the place of each known tool's first
+    candidate (−1: not offered).
     """
 
     tool_names: tuple[str, ...]
@@ -118,15 +123,23 @@ class CandidateSet:
     tool_of: NDArray[np.int64]
     siblings: NDArray[np.int64]
     actions: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Whether each of the different tools was ever seen, shape (M,)."""
+        return self.tools >= 0
 
 
-def number_candidates(situation: Situation, experience: Experience) -> CandidateSet:
+def number_candidates(offer: Offer, experience: Experience) -> CandidateSet:
     """Look the candidates up in the experience's vocabularies."""
-    names, tool_of = situation.tools.texts, situation.tools.places
+    names, tool_of = offer.tools.texts, offer.tools.places
     tools = np.array([experience.tools.known(name) for name in names], np.int64)
     siblings = np.bincount(tool_of, minlength=len(names))[tool_of]
-    actions = np.array([experience.actions.known(action) for action in situation.actions], np.int64)
-    return CandidateSet(names, tools, tool_of, siblings, actions)
+    actions = np.array([experience.actions.known(action) for action in offer.actions], np.int64)
+    first = np.full(len(experience.tools) + 1, -1)
+    first[tools[tool_of[::-1]]] = np.arange(len(tool_of))[::-1]
+    return CandidateSet(names, tools, tool_of, siblings, actions, first[:-1])
 
 
 def place_of(situation: Situation, tool: str, args: Mapping[str, object]) -> int | None:

@@ -7,33 +7,32 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Column:
-    """One array that grows by blocks; appending costs O(1) a row on average."""
+    """One array that grows by blocks; appending costs O(1) a row on average.
+
+    `values` are the rows so far, without a copy.
+    """
 
     def __init__(self, dtype: DTypeLike, width: int = 0) -> None:
         shape = (16, width) if width else (16,)
         self._data: NDArray[np.generic] = np.zeros(shape, dtype)
-        self._length = 0
+        self.values = self._data[:0]
 
     def __len__(self) -> int:
-        return self._length
+        return len(self.values)
 
     def extend(self, values: Sequence[object] | NDArray[np.generic]) -> None:
         """Append a block of rows."""
         block = np.asarray(values, self._data.dtype)
         if not len(block):
             return
-        needed = self._length + len(block)
+        length = len(self.values)
+        needed = length + len(block)
         if needed > len(self._data):
             grown = np.zeros((max(needed, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
-            grown[: self._length] = self._data[: self._length]
+            grown[:length] = self.values
             self._data = grown
-        self._data[self._length : needed] = block
-        self._length = needed
-
-    @property
-    def values(self) -> NDArray[np.generic]:
-        """The rows so far, without a copy."""
-        return self._data[: self._length]
+        self._data[length:needed] = block
+        self.values = self._data[:needed]
 
 
 class Vocabulary:
@@ -46,6 +45,7 @@ class Vocabulary:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
+        self._names: tuple[str, ...] = ()
         for name in names:
             self.number(name)
 
@@ -62,5 +62,7 @@ class Vocabulary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, by number."""
-        return tuple(self._numbers)
+        """All names, by number; listed anew only where there are more than when they were last asked for."""
+        if len(self._names) < len(self._numbers):
+            self._names = tuple(self._numbers)
+        return self._names

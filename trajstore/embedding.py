@@ -10,7 +10,7 @@ import importlib.util
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,8 +174,18 @@ def text_hash(text: str) -> bytes:
 @lru_cache(maxsize=1 << 18)
 def word_hash(word: str) -> int:
     """A stable 33-bit hash of a word: the last bit is its sign, the rest its place."""
-    code = zlib.crc32(word.encode())
-    return (code << 1) | ((code * 0x9E3779B1 >> 16) & 1)
+    return word_hashes("", (word,))[0]
+
+
+def word_hashes(prefix: str, words: Iterable[str]) -> list[int]:
+    """`word_hash` of each word behind a prefix, worked out anew: for words of which few come again.
+
+    >>> word_hashes("state:", ["lamp"]) == [word_hash("state:lamp")]
+    True
+    """
+    start = zlib.crc32(prefix.encode())
+    codes = (zlib.crc32(word.encode(), start) for word in words)
+    return [(code << 1) | ((code * 0x9E3779B1 >> 16) & 1) for code in codes]
 
 
 def _load_transformer(name: str) -> Any:  # Any: sentence-transformers ships no types

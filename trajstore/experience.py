@@ -7,6 +7,7 @@ stand in the order of steps that later rows are matched by.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,10 @@ class Experience:
             "reward": Column(np.float32),
             "moment": Column(np.int32),
             "wasted": Column(np.bool_),
+            "example": Column(np.float32),
+            "goal": Column(np.int32),
+            "source": Column(np.int32),
+            "believed": Column(np.bool_),
             "suffix": Column(np.int64, len(SUFFIX_LENGTHS)),
         }
         self._believed_weight = self._unbelieved_weight = 0.0
@@ -173,13 +178,16 @@ class Experience:
         self._moment_vectors.extend(self._embed(self._moments.names[len(self._moment_vectors) :]))
 
     def column(self, name: str) -> NDArray[Any]:  # Any: each column has its own type
-        """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted or suffix."""
+        """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted, suffix or example.
+
+        `example` is how far a row is an example to follow: its trajectory's weight, 0 where the step was wasted.  What
+        is asked of every row that is compared is here too, as its trajectory has it: goal, source and believed.
+        """
         return self._step_columns[name].values
 
     def example_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """How far each row is an example to follow: its trajectory's weight, 0 where the step was wasted."""
-        weights = self.trajectory_column("weight")[self.column("trajectory")[rows]]
-        return np.asarray(np.where(self.column("wasted")[rows], 0.0, weights), np.float32)
+        """How far each row is an example to follow, as column `example` has it."""
+        return np.asarray(self.column("example").take(rows), np.float32)
 
     @property
     def is_contested(self) -> bool:
@@ -219,11 +227,10 @@ class Experience:
 
     def describe(self, row: int) -> tuple[str, int, str, bool | None]:
         """Trajectory id, position, tool and success of one row."""
-        owner = int(self.column("trajectory")[row])
-        success = self.trajectory_column("success")[owner]
-        tool = self.tools.names[int(self.column("tool")[row])]
-        judged = None if np.isnan(success) else bool(success)
-        return self.trajectory_ids[owner], int(self.column("position")[row]), tool, judged
+        owner, position, tool = (self.column(name).item(row) for name in ("trajectory", "position", "tool"))
+        success = self.trajectory_column("success").item(owner)
+        judged = None if isnan(success) else bool(success)
+        return self.trajectory_ids[owner], position, self.tools.names[tool], judged
 
     def moment_text(self, row: int) -> str:
         """The state alone before one row, in words."""
@@ -261,6 +268,10 @@ class Experience:
         columns["moment"].extend([self._moments.number(playback.moment_text(at)) for at in rows])
         wasted = wasted_steps(playback)
         columns["wasted"].extend([wasted[at] for at in rows])
+        weight = self.trajectory_column("weight")[number]
+        columns["example"].extend([0.0 if wasted[at] else weight for at in rows])
+        for name in ("goal", "source", "believed"):
+            columns[name].extend([self.trajectory_column(name)[number]] * len(rows))
         columns["suffix"].extend([suffix_keys(tokens[max(0, at - 3) : at]) for at in rows])
         return [playback.state_text(at) for at in rows]
 

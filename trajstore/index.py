@@ -87,8 +87,8 @@ class VectorIndex:
         if not len(self) or k < 1:
             return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
         similarities, rows = self._index.search(query[None].astype(np.float32), min(k, len(self)))
-        found = rows[0] >= 0
-        return Neighbours(rows[0][found], similarities[0][found])
+        found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
+        return Neighbours(rows[0, :found], similarities[0, :found])
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
@@ -99,16 +99,17 @@ class VectorIndex:
         return file_digest(path)
 
 
-def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64]) -> Vectors:
-    """Inner products of `query` (D,) with some rows of `matrix` (N, D), without copying them; shape (rows,).
+def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], others: Vectors) -> Vectors:
+    """Inner products of `query` (D,) with some rows of `matrix` (N, D), then with all of `others` (B, D); (rows + B,).
 
-    Both must be float32 and contiguous.
+    No row is copied.  All vectors must be float32, and all arrays contiguous.
     """
-    found = np.zeros(len(rows), np.float32)
+    found = np.empty(len(rows) + len(others), np.float32)
     if len(rows):
         faiss = load_faiss()
         pointers = (faiss.swig_ptr(one) for one in (found, query, matrix, rows))
         faiss.fvec_inner_products_by_idx(*pointers, matrix.shape[1], 1, len(rows))
+    np.dot(others, query, out=found[len(rows) :])
     return found
 
 

@@ -42,6 +42,8 @@ class Layers:
     def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows."""
         found = [self.main.search(query, k).rows]
+        if len(self.main) == len(vectors):
+            return found[0]
         if self.recent is not None:
             found.append(self.recent.search(query, k).rows + len(self.main))
         tail = vectors[self.indexed :] @ query

@@ -19,14 +19,40 @@ def rarity(vectors: NDArray[np.floating]) -> Floats:
     return np.asarray(np.log((1.0 + len(vectors)) / (1.0 + present)) + 1.0, np.float32)
 
 
-def cap_by_group(weights: NDArray[np.floating], groups: NDArray[np.integer], cap: float) -> Floats:
-    """Scale weights so that no group's total exceeds `cap`; groups are numbered from 0.
+def cap_by_group(weights_WN: NDArray[np.floating], groups_N: NDArray[np.integer], cap: float) -> Floats:
+    """Scale each of W rows of weights so that no group's total exceeds `cap`; groups are numbered from 0.
 
-    >>> cap_by_group(np.array([1.0, 1.0, 0.5]), np.array([0, 0, 1]), 1.0).tolist()
-    [0.5, 0.5, 0.5]
+    >>> cap_by_group(np.array([[1.0, 1.0, 0.5]]), np.array([0, 0, 1]), 1.0).tolist()
+    [[0.5, 0.5, 0.5]]
     """
-    totals = np.bincount(groups, weights)
-    return np.asarray(weights * np.minimum(1.0, cap / np.maximum(totals, 1e-12))[groups], np.float32)
+    totals_WG = sums_by_number(groups_N, weights_WN, int(groups_N.max(initial=-1)) + 1)
+    shares_WG = np.minimum(1.0, cap / np.maximum(totals_WG, 1e-12))
+    return np.asarray(weights_WN * shares_WG.take(groups_N, axis=1), np.float32)
+
+
+def sums_by_number(numbers_N: NDArray[np.integer], weights_WN: NDArray[np.floating], count: int) -> NDArray[np.float64]:
+    """Each of W rows of weights summed by number, those from 0 to `count` − 1; shape (W, count).
+
+    >>> sums_by_number(np.array([0, 2, 0]), np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]), 3).tolist()
+    [[4.0, 0.0, 2.0], [2.0, 0.0, 1.0]]
+    """
+    rows = len(weights_WN)
+    places_WN = numbers_N + count * np.arange(rows)[:, None]
+    sums = np.bincount(places_WN.ravel(), weights_WN.ravel(), rows * count)
+    return np.asarray(sums.reshape(rows, count), np.float64)
+
+
+def numbered(values_N: NDArray[np.integer]) -> NDArray[np.intp]:
+    """The place of each value among the different ones: the inverse that numpy.unique gives, in less of its time.
+
+    >>> numbered(np.array([7, 3, 7])).tolist()
+    [1, 0, 1]
+    """
+    order = values_N.argsort(kind="stable")
+    ordered = values_N[order]
+    places = np.zeros(len(order), np.intp)
+    places[order[1:]] = (ordered[1:] != ordered[:-1]).cumsum()
+    return places
 
 
 def medians(values: Floats) -> Floats:
@@ -38,8 +64,9 @@ def medians(values: Floats) -> Floats:
     count = values.shape[1]
     if not count:
         return np.zeros(len(values), np.float32)
-    middle = (count - 1) // 2, count // 2
-    return np.asarray(np.partition(values, middle, axis=1)[:, middle].mean(axis=1), np.float32)
+    low, high = (count - 1) // 2, count // 2
+    parted = np.partition(values, (low, high), axis=1)
+    return np.asarray((parted[:, low] + parted[:, high]) / 2.0, np.float32)
 
 
 def distinct(rows: Rows) -> Rows:
@@ -49,7 +76,9 @@ def distinct(rows: Rows) -> Rows:
     [1, 3]
     """
     ordered = np.sort(rows)
-    return np.asarray(ordered[np.flatnonzero(np.diff(ordered, prepend=-1))], np.int64)
+    is_new = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return np.asarray(ordered[is_new], np.int64)
 
 
 def nearest_of(
@@ -61,12 +90,12 @@ def nearest_of(
     """
     if len(members) <= most:
         return members
-    values, own = similarities[:, members], sources[members]
-    found = [*np.argpartition(-values, most, axis=1)[:, :most]]
+    values, own = similarities.take(members, axis=1), sources[members]
+    found = np.argpartition(-values, most, axis=1)[:, :most]
     if (own != own[0]).any():
-        found += [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
-    nearest: NDArray[np.intp] = members[np.concatenate(found)]
-    return nearest
+        others = [_of_others(of_one, own, places) for of_one, places in zip(values, found, strict=True)]
+        return np.asarray(members[np.concatenate([found.ravel(), *others])], np.intp)
+    return np.asarray(members[found.ravel()], np.intp)
 
 
 def _of_others(values: Floats, sources: NDArray[np.integer], places: NDArray[np.intp]) -> NDArray[np.intp]:

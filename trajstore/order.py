@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 START = -1
+MOST_MIXTURES = 1 << 12
 Suffix = tuple[int, ...]
 Counts = dict[int, float]
 
@@ -35,6 +36,15 @@ class Followers:
         return np.where(self.numbers[places] == numbers, self.weights[places], 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """How a suffix changes a prediction: all is scaled by `kept`, then each of the numbers `seen` gains something."""
+
+    kept: float
+    seen: NDArray[np.intp]
+    gains: NDArray[np.float64]
+
+
 def step_token(tool: int, *, failed: bool) -> int:
     """One step as the order model sees it: the tool's number and whether the call failed.
 
@@ -50,6 +60,7 @@ class OrderModel:
     def __init__(self, depth: int = 4) -> None:
         self.depth = depth
         self._counts: dict[Suffix, Counts] = {}
+        self._mixtures: dict[Suffix, _Mixture | None] = {}  # of suffixes asked for lately: agents take the same ways
 
     def add(self, tokens: Sequence[int], tools: Sequence[int], weights: Sequence[float]) -> None:
         """Count one trajectory: `tools[i]` was called after the steps `tokens[:i]`, and counts `weights[i]`."""
@@ -58,6 +69,7 @@ class OrderModel:
             if weight <= 0.0:
                 continue
             for suffix in _suffixes(padded[: position + 1], self.depth):
+                self._mixtures.pop(suffix, None)
                 followers = self._counts.setdefault(suffix, {})
                 followers[tool] = followers.get(tool, 0.0) + weight
 
@@ -69,14 +81,11 @@ class OrderModel:
         probabilities = np.full(tools, 1.0 / max(tools, 1))
         recent = (START, *tokens)[-self.depth - 1 :]
         for suffix in _suffixes(recent, self.depth):
-            followers = self._followers(suffix, without)
-            total = sum(followers.values())
-            if total <= 0.0:
+            mixture = self._mixture(suffix) if without is None else _mixture(self._followers(suffix, without))
+            if mixture is None:
                 break
-            trusted = total / (total + len(followers))
-            probabilities *= 1.0 - trusted
-            seen = np.fromiter(followers, np.intp, len(followers))
-            probabilities[seen] += trusted * np.fromiter(followers.values(), np.float64, len(followers)) / total
+            probabilities *= mixture.kept
+            probabilities[mixture.seen] += mixture.gains
         return probabilities
 
     def followers(self, tokens: Sequence[int], *, without: "OrderModel | None" = None) -> Followers:
@@ -88,8 +97,16 @@ class OrderModel:
     def support(self, tokens: Sequence[int]) -> float:
         """Weight of the longest stored suffix of `tokens`: how much experience stands behind a prediction."""
         recent = (START, *tokens)[-self.depth - 1 :]
-        totals = [sum(self._counts.get(suffix, {}).values()) for suffix in _suffixes(recent, self.depth)]
-        return next((total for total in reversed(totals) if total > 0.0), 0.0)
+        longest_first = reversed(list(_suffixes(recent, self.depth)))
+        totals = (sum(self._counts.get(suffix, {}).values()) for suffix in longest_first)
+        return next((total for total in totals if total > 0.0), 0.0)
+
+    def _mixture(self, suffix: Suffix) -> _Mixture | None:
+        if suffix not in self._mixtures:
+            if len(self._mixtures) >= MOST_MIXTURES:
+                self._mixtures.clear()
+            self._mixtures[suffix] = _mixture(self._counts.get(suffix, {}))
+        return self._mixtures[suffix]
 
     def _followers(self, suffix: Suffix, without: "OrderModel | None") -> Counts:
         followers = self._counts.get(suffix, {})
@@ -98,6 +115,16 @@ class OrderModel:
             return followers
         kept = {tool: weight - left_out.get(tool, 0.0) for tool, weight in followers.items()}
         return {tool: weight for tool, weight in kept.items() if weight > 1e-9}
+
+
+def _mixture(followers: Counts) -> _Mixture | None:
+    """How a suffix with these followers changes a prediction; None where nothing followed it."""
+    total = sum(followers.values())
+    if total <= 0.0:
+        return None
+    trusted = total / (total + len(followers))
+    weights = np.fromiter(followers.values(), np.float64, len(followers))
+    return _Mixture(1.0 - trusted, np.fromiter(followers, np.intp, len(followers)), trusted * weights / total)
 
 
 def _suffixes(padded: Sequence[int], depth: int) -> Iterable[Suffix]:

@@ -26,7 +26,8 @@ from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
 from trajstore.index import IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
-from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, rarity
+from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, numbered, rarity
+from trajstore.suffixes import RowsBySuffix, agreement
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -34,7 +35,6 @@ Rows = NDArray[np.int64]
 Offer = Callable[[VectorIndex | None], None]
 MakeIndex = Callable[[Floats, Offer, VectorIndex | None], VectorIndex]
 
-SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
 BACKGROUND_ROWS = 256
 CROWDED_TIMES = 1.5
 
@@ -88,17 +88,31 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Stored rows near a query, nearest first: joint similarity, and weight as evidence.
+    """Stored rows near a query, nearest first: their trajectories (`owners`), joint similarity, and weight as evidence.
 
-    `weights` uses all three keys, `content_weights` goal and state without order, `moment_weights` the state alone,
-    without the steps before it.  Shape (n,) each.
+    Shape (n,) each.  `kernels` (3, n) are three weights: `weights` uses all three keys, `content_weights` goal and
+    state without order, `moment_weights` the state alone, without the steps before it.
     """
 
     rows: Rows
+    owners: NDArray[np.int32]
     similarities: Floats
-    weights: Floats
-    content_weights: Floats
-    moment_weights: Floats
+    kernels: Floats
+
+    @property
+    def weights(self) -> Floats:
+        """Weights by goal, state and order."""
+        return np.asarray(self.kernels[0], np.float32)
+
+    @property
+    def content_weights(self) -> Floats:
+        """Weights by goal and state."""
+        return np.asarray(self.kernels[1], np.float32)
+
+    @property
+    def moment_weights(self) -> Floats:
+        """Weights by the state of the moment alone."""
+        return np.asarray(self.kernels[2], np.float32)
 
     @property
     def nearest(self) -> float:
@@ -112,8 +126,11 @@ class _Background:
 
     states: Floats
     moments: Floats
-    goals: NDArray[np.integer]
+    goals: NDArray[np.int32]
     suffixes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.goals)
 
 
 class Retriever:
@@ -161,10 +178,10 @@ class Retriever:
             made = index if index is not None and fits else self._make_index(self.states, offer, known)
             self._is_making = made is known
             self._layers = Layers(made).grown(self.states)
-        self._order_rows = _rows_by_suffix(experience)
+        self._same_order = RowsBySuffix(experience.column("suffix").tolist())
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
-        moments = self._moments[experience.column("moment")[sample]]
-        self._background = _Background(self.states[sample], moments, self._goals_of(sample), self._suffixes_of(sample))
+        moment, goal, suffix = (experience.column(name)[sample] for name in ("moment", "goal", "suffix"))
+        self._background = _Background(self.states[sample], self._moments[moment], goal, suffix)
 
     @property
     def index(self) -> VectorIndex:
@@ -186,8 +203,7 @@ class Retriever:
             self.rebuild()
             return
         self._scale_new()
-        for row in range(seen, len(self._experience)):
-            _add_suffixes(self._order_rows, self._experience.column("suffix")[row], row)
+        self._same_order.extend(self._experience.column("suffix")[seen:].tolist())
         with self._swapping:
             self._layers = self._layers.grown(self.states)
 
@@ -228,14 +244,13 @@ class Retriever:
     def evidence(self, query: Query) -> Evidence:
         """The weighted stored steps behind one decision: at most `nearest` by each similarity; failures apart."""
         rows = self._pool(query)
-        similarities = self._joint(self._by_key(rows, query), self._moments_like(rows, query), query)
-        kept = self._nearest(rows, similarities)
-        rows, similarities = rows[kept], similarities[:, kept]
-        if not len(rows):
-            return Evidence(rows, similarities[0], *similarities)
-        _, owners = np.unique(self._experience.column("trajectory")[rows], return_inverse=True)
-        path, content, moment = self._kernel(similarities, self._background_similarities(query), owners)
-        return Evidence(rows, similarities[0], path, content, moment)
+        similarities = self._joint(rows, query)
+        background = similarities[:, len(rows) :]
+        kept = self._nearest(rows, similarities[:, : len(rows)])
+        rows, similarities = rows[kept], similarities.take(kept, axis=1)
+        owners = self._experience.column("trajectory").take(rows)
+        kernels = self._kernel(similarities, background, numbered(owners)) if len(rows) else similarities
+        return Evidence(rows, owners, similarities[0], kernels)
 
     def _pool(self, query: Query) -> Rows:
         """Rows near in state, and the newest ones with the same order of steps, without the excluded."""
@@ -248,7 +263,9 @@ class Retriever:
             ):
                 break
             wanted *= 4
-        same_order = self._same_order(query) if self._keys.order else np.zeros(0, np.int64)
+        if not self._keys.order:
+            return distinct(allowed)
+        same_order = self._same_order.newest(query.suffix, self.config.same_order)
         return distinct(np.concatenate([allowed, self._allowed(same_order, query)]))
 
     def _is_crowded(self, rows: Rows) -> bool:
@@ -272,89 +289,64 @@ class Retriever:
         kept: Rows = rows[~query.excluded[self._experience.column("trajectory")[rows]]]
         return kept
 
-    def _same_order(self, query: Query) -> Rows:
-        found: list[int] = []
-        for key in reversed(query.suffix):
-            found += self._order_rows.get(key, [])[-self.config.same_order :]
-            if len(found) >= self.config.same_order:
-                break
-        return np.asarray(found, np.int64)
-
     def key_similarities(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows to the query by goal, by state and by order; shape (rows, 3)."""
-        return np.stack(self._by_key(rows, query), axis=1)
+        return np.stack(self._by_key(rows, query), axis=1)[: len(rows)]
 
     def _by_key(self, rows: Rows, query: Query) -> tuple[Floats, Floats, Floats]:
-        states = inner_products(query.state, self.states, rows)
-        return query.goal_similarities[self._goals_of(rows)], states, _agreement(self._suffixes_of(rows), query)
-
-    def _goals_of(self, rows: Rows) -> NDArray[np.integer]:
-        experience = self._experience
-        goals: NDArray[np.integer] = experience.trajectory_column("goal")[experience.column("trajectory")[rows]]
-        return goals
-
-    def _suffixes_of(self, rows: Rows) -> NDArray[np.int64]:
-        suffixes: NDArray[np.int64] = self._experience.column("suffix")[rows]
-        return suffixes
+        """Similarities of rows, and of the background behind them; shape (rows + B,) each."""
+        experience, known = self._experience, self._background
+        goals = np.concatenate([experience.column("goal").take(rows), known.goals])
+        states = inner_products(query.state, self.states, rows, known.states)
+        suffixes = np.concatenate([experience.column("suffix").take(rows, axis=0), known.suffixes])
+        return query.goal_similarities.take(goals), states, agreement(suffixes, query.suffix)
 
     def _moments_like(self, rows: Rows, query: Query) -> Floats:
-        return inner_products(query.moment, self._moments, self._experience.column("moment")[rows].astype(np.int64))
+        moments = self._experience.column("moment").take(rows).astype(np.int64)
+        return inner_products(query.moment, self._moments, moments, self._background.moments)
 
-    def _background_similarities(self, query: Query) -> Floats:
-        """The same as `_joint` gives, of the background; shape (3, B)."""
-        known = self._background
-        by_key = query.goal_similarities[known.goals], known.states @ query.state, _agreement(known.suffixes, query)
-        return self._joint(by_key, known.moments @ query.moment, query)
+    def _joint(self, rows: Rows, query: Query) -> Floats:
+        """Similarity of rows, and of the background behind them: in all keys, in content, and of their moments.
 
-    def _joint(self, by_key: tuple[Floats, Floats, Floats], moments: Floats, query: Query) -> Floats:
-        """Similarity of rows to the query: in all three keys, in content, and of their moments; shape (3, rows)."""
-        keys, (goal, state, order) = self._keys, by_key
+        Shape (3, rows + B): with so few rows a call of NumPy costs more than its work, so both are compared at once.
+        """
+        keys, (goal, state, order) = self._keys, self._by_key(rows, query)
         content = keys.state * state + keys.goal * goal
-        return np.stack([content + keys.order * order, content / (keys.state + keys.goal or 1.0), moments])
+        made = np.empty((3, len(content)), np.float32)
+        np.add(content, keys.order * order, out=made[0])
+        np.divide(content, keys.state + keys.goal or 1.0, out=made[1])
+        made[2] = self._moments_like(rows, query)
+        return made
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:
         """Positions of the nearest rows by any similarity, of each kind and of no one source alone, nearest first."""
-        experience, most = self._experience, self.config.nearest
-        owners = experience.column("trajectory")[rows]
-        is_example, believed = experience.example_weights(rows) > 0, experience.trajectory_column("believed")[owners]
-        kinds = 2 * is_example + (believed if experience.is_contested else False)
-        sources = experience.trajectory_column("source")[owners]
-        groups = [np.flatnonzero(kinds == kind) for kind in range(4)]
-        parts = [nearest_of(members, sources, similarities, most) for members in groups]
-        kept = distinct(np.concatenate(parts))
-        return kept[np.argsort(-similarities[0, kept], kind="stable")]
+        experience = self._experience
+        is_example = experience.example_weights(rows) > 0
+        groups = [is_example, ~is_example]
+        if experience.is_contested:
+            believed = experience.column("believed").take(rows)
+            groups = [group & heard for group in groups for heard in (believed, ~believed)]
+        sources, is_kept = experience.column("source").take(rows), np.zeros(len(rows), np.bool_)
+        for group in groups:
+            is_kept[nearest_of(np.flatnonzero(group), sources, similarities, self.config.nearest)] = True
+        kept: NDArray[np.intp] = np.flatnonzero(is_kept)
+        nearest_first: NDArray[np.intp] = kept[(-similarities[0, kept]).argsort(kind="stable")]
+        return nearest_first
 
     def _kernel(self, similarities: Floats, background: Floats, owners: NDArray[np.intp]) -> Floats:
-        """Weights as evidence by each of three similarities; shape (3, rows), rows > 0."""
+        """Weights as evidence by each similarity, of trajectories numbered from 0; shape (3, rows), rows > 0."""
         floor = self.config.floor
         bases = np.minimum(medians(background), 1.0 - floor)[:, None]
         tops = np.maximum(similarities.max(axis=1)[:, None], bases + floor)
-        weights = np.clip((similarities - bases) / (tops - bases), 0.0, 1.0) ** self.config.power
-        return np.stack([cap_by_group(one, owners, self.config.trajectory_cap) for one in weights])
+        risen = (similarities - bases) / (tops - bases)
+        weights = np.minimum(np.maximum(risen, 0.0), 1.0) ** self.config.power
+        return cap_by_group(weights, owners, self.config.trajectory_cap)
 
     def _scale(self, vectors: NDArray[np.floating]) -> Floats:
-        scaled = vectors.astype(np.float32) * self._rarity
-        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+        scaled = vectors.astype(np.float32, copy=False) * self._rarity
+        lengths = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
         return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
 def _build(states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:
     return VectorIndex.build(states)
-
-
-def _agreement(suffixes: NDArray[np.int64], query: Query) -> Floats:
-    """Similarity of order: the longest suffix that agrees with the query's."""
-    agree = (suffixes == np.asarray(query.suffix)[None]).cumprod(axis=1).sum(axis=1)
-    return np.asarray(SUFFIX_SIMILARITY[agree], np.float32)
-
-
-def _rows_by_suffix(experience: Experience) -> dict[int, list[int]]:
-    rows: dict[int, list[int]] = {}
-    for row, keys in enumerate(experience.column("suffix").tolist()):
-        _add_suffixes(rows, keys, row)
-    return rows
-
-
-def _add_suffixes(rows: dict[int, list[int]], keys: Sequence[int], row: int) -> None:
-    for key in keys:
-        rows.setdefault(int(key), []).append(row)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_worlds import at
 
 from selector.features import STATE_FEATURES, state_features
-from selector.reading import MOST_CHARACTERS, distinct, words_of
+from selector.reading import MOST_CHARACTERS, distinct, first_words, words_of
 from selector.relations import RELATIONS, relations
 from selector.situation import Situation
 from trajstore.render import PastStep, call_of, render_action, render_arguments
@@ -173,3 +173,8 @@ def test_features_are_finite_and_the_same_every_time(task, state):
 def test_a_very_long_text_is_read_only_at_its_start():
     long = "word " * 1000
     assert np.array_equal(features(at(long)), features(at(f"{long} secret")))
+
+
+@given(st.text(alphabet="ab 1é\n", max_size=60), st.integers(1, 4))
+def test_the_first_words_are_those_of_the_whole_text(text, most):
+    assert tuple(first_words(text, most)) == words_of(text)[:most]

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tiny_logs import WordEmbedder, experience_of, log
 from tiny_worlds import at
 
+from selector.offer import offer_of
 from selector.situation import Situation, number_candidates, situation_at
 from trajstore.experience import past_step, play_back
 from trajstore.schema import Candidate, Step, Task, Trajectory
@@ -50,7 +51,7 @@ def test_candidates_are_numbered_by_tool_and_by_action():
         Candidate("Take", {"object": "lamp"}),
         Candidate("fly"),
     )
-    numbered = number_candidates(Situation("t", "", (), offered), experience)
+    numbered = number_candidates(offer_of(offered), experience)
     assert numbered.tool_names == ("look", "Take", "fly")
     assert numbered.tools.tolist() == [1, 0, -1]
     assert numbered.tool_of.tolist() == [0, 1, 1, 2]
@@ -60,6 +61,6 @@ def test_candidates_are_numbered_by_tool_and_by_action():
 
 def test_numbering_candidates_teaches_the_experience_nothing():
     experience = experience_of([log(("", "search"))], WordEmbedder("t"))
-    number_candidates(at("", "never seen"), experience)
+    number_candidates(at("", "never seen").offer, experience)
     assert experience.tools.names == ("search",)
     assert experience.actions.names == ("search",)

@@ -116,3 +116,13 @@ def test_a_step_that_failed_is_another_step():
 def test_different_steps_have_different_tokens(first, second, first_failed, second_failed):
     same = step_token(first, failed=first_failed) == step_token(second, failed=second_failed)
     assert same == ((first, first_failed) == (second, second_failed))
+
+
+@given(logs, logs, histories)
+def test_what_was_predicted_before_more_came_in_does_not_linger(first, later, history):
+    model = model_of(first)
+    model.predict(history, TOOLS)
+    for steps, weight in later:
+        tokens = [step_token(tool, failed=failed) for tool, failed in steps]
+        model.add(tokens, [tool for tool, _ in steps], [weight] * len(steps))
+    assert model.predict(history, TOOLS).tolist() == model_of([*first, *later]).predict(history, TOOLS).tolist()

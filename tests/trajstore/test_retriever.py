@@ -17,7 +17,6 @@ from trajstore.experience import Experience
 from trajstore.layers import TAIL_ROWS
 from trajstore.order import step_token
 from trajstore.retriever import (
-    SUFFIX_SIMILARITY,
     Evidence,
     Keys,
     Query,
@@ -27,6 +26,7 @@ from trajstore.retriever import (
     rarity,
 )
 from trajstore.schema import Task, Trajectory
+from trajstore.suffixes import SUFFIX_SIMILARITY
 
 WORDS = ("red", "green", "blue", "north", "south", "login", "pay", "seat")
 TOOLS = ("search", "book", "pay")
@@ -107,7 +107,7 @@ def test_no_trajectory_weighs_more_than_the_cap(cap, nearest, tokens):
 @given(st.lists(st.tuples(weights, st.integers(0, 4)), max_size=20), st.floats(0.1, 3.0))
 def test_capping_leaves_groups_below_the_cap_as_they_are(pairs, cap):
     values, groups = np.array([value for value, _ in pairs]), np.array([group for _, group in pairs], np.int64)
-    capped, totals = cap_by_group(values, groups, cap), defaultdict(float)
+    capped, totals = cap_by_group(values[None], groups, cap)[0], defaultdict(float)
     for value, group in pairs:
         totals[group] += value
     expected = [value * min(1.0, cap / totals[group]) if totals[group] else 0.0 for value, group in pairs]
