@@ -175,7 +175,10 @@ class AdvisedEpisode:
         reward: float | None = None,
         kpis: Mapping[str, float] | None = None,
     ) -> str:
-        """End the episode and wait until it is stored; returns the trajectory's id, "" where it is not stored yet."""
+        """End the episode and wait until it is stored; returns the trajectory's id, "" where it is not stored yet.
+
+        One that nobody judged is censored, so that `Selector.report_episode` may still say how it ended.
+        """
         future = self._end(Ending(success, reward, kpis))
         if future is not None:
             try:
@@ -202,7 +205,7 @@ class AdvisedEpisode:
 
     def abandon(self) -> None:
         """End the episode unfinished, as one that was cancelled or failed outside its tools; does not wait."""
-        self._end(Ending(is_censored=True))
+        self._end(Ending(was_left=True))
 
     def _ask(self, state: str, tools: Sequence[ToolSpec] | None) -> tuple[Question, "Future[Advice] | None"]:
         """A question on its way; no future where nothing can be asked, or the answer would not be shown."""

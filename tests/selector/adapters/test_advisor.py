@@ -167,6 +167,17 @@ async def test_an_asynchronous_episode_is_as_a_synchronous_one():
     assert "`search`" in advice.hint
 
 
+def test_an_episode_that_nobody_judged_may_be_judged_later():
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok", "found x")
+        stored = advisor.selector.store
+        trajectory_id = episode.finish()
+        assert stored.get(trajectory_id).success is None
+        assert advisor.selector.report_episode(episode.episode_id, success=True) == "applied"
+        assert stored.get(trajectory_id).success is True
+
+
 def test_an_abandoned_episode_is_censored():
     with advised("suggest") as advisor:
         episode = advisor.episode(TASK, TOOLS)
