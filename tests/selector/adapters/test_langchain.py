@@ -5,6 +5,8 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -184,20 +186,25 @@ async def test_a_run_that_goes_on_after_it_seemed_to_fail_is_still_guided():
     assert "`search`" in model.asked[1].text
 
 
+def agents_of(guidance: Guidance) -> list[Any]:
+    """Four agents, each of which searches for its own number."""
+    return [agent_of(guidance, [ScriptedCall("search", {"query": str(number)})], "done") for number in range(4)]
+
+
 async def test_runs_at_once_on_one_adapter_keep_apart():
     with advised("suggest") as advisor:
-        guidance = Guidance(advisor)
-        agents = [agent_of(guidance, [ScriptedCall("search", {"query": str(number)})], "done") for number in range(4)]
+        agents = agents_of(Guidance(advisor))
         await asyncio.gather(*(agent.ainvoke(said(f"task {number}")) for number, agent in enumerate(agents)))
         found = {(one.task.text, step.observation) for one in live(advisor) for step in one.steps}
     assert found == {(f"task {number}", f"found {number}") for number in range(4)}
 
 
-def test_threads_at_once_on_one_agent_keep_apart():
-    with advised("suggest") as advisor:
-        agent = agent_of(Guidance(advisor), *["done"] * 4)
-        agent.batch([said(f"task {number}") for number in range(4)])
-        assert {one.task.text for one in live(advisor)} == {f"task {number}" for number in range(4)}
+def test_runs_of_threads_at_once_on_one_adapter_keep_apart():
+    with advised("suggest") as advisor, ThreadPoolExecutor(4) as pool:
+        agents = agents_of(Guidance(advisor))
+        list(pool.map(lambda number: agents[number].invoke(said(f"task {number}")), range(4)))
+        found = {(one.task.text, step.observation) for one in live(advisor) for step in one.steps}
+    assert found == {(f"task {number}", f"found {number}") for number in range(4)}
 
 
 def test_a_synchronous_stream_is_guided():
@@ -207,7 +214,7 @@ def test_a_synchronous_stream_is_guided():
 
 
 @pytest.mark.parametrize("word", [True, False, None])
-def test_the_judge_sees_the_final_state_and_says_whether_the_task_was_done(word: bool | None):
+def test_the_judge_sees_the_final_state_and_says_whether_the_task_was_done(word: Any):
     seen: list[str] = []
     with advised("suggest") as advisor:
 
@@ -249,8 +256,8 @@ def ask(question: str) -> str:
     return f"the user says {interrupt(question)}"
 
 
-@pytest.mark.parametrize("is_same", [True, False], ids=["the same adapter", "another process"])
-def test_an_interrupted_run_goes_on(is_same: bool):
+@pytest.mark.parametrize(("other", "observed"), [(0, ["found x", "the user says yes"]), (1, ["the user says yes"])])
+def test_an_interrupted_run_goes_on_and_elsewhere_begins_another_trajectory(other: int, observed: list[str]):
     turns = (SEARCH, [ScriptedCall("ask", {"question": "sure?"})], "42")
     tools = [*tools_of(Play(ScriptedTools(), ())), ask]
     with advised("suggest") as advisor:
@@ -260,10 +267,10 @@ def test_an_interrupted_run_goes_on(is_same: bool):
         thread = {"configurable": {"thread_id": "1"}}
         agents[0].invoke(said(TASK), thread)
         assert live(advisor) == []
-        final = agents[0 if is_same else 1].invoke(Command(resume="yes"), thread)
+        final = agents[other].invoke(Command(resume="yes"), thread)
         found = [(one.task.text, [step.observation for step in one.steps]) for one in live(advisor)]
     assert final["messages"][-1].text == "42"
-    assert found == [(TASK, ["found x", "the user says yes"] if is_same else ["the user says yes"])]
+    assert found == [(TASK, observed)]
 
 
 def test_a_thread_that_turns_to_something_else_leaves_its_interrupted_run():
@@ -274,8 +281,9 @@ def test_a_thread_that_turns_to_something_else_leaves_its_interrupted_run():
         thread = {"configurable": {"thread_id": "1"}}
         agent.invoke(said(TASK), thread)
         agent.invoke(said("Something else."), thread)
-        found = [[step.tool for step in one.steps] for one in live(advisor)]
-    assert found == [["search"], []]
+        assert [(one.stop_reason, [step.tool for step in one.steps]) for one in live(advisor)] == [
+            ("censored", ["search"])
+        ]
 
 
 def test_what_middleware_writes_for_the_user_is_not_taken_for_the_user():
@@ -341,9 +349,10 @@ def test_tools_that_the_provider_runs_stay_offered():
 def test_of_runs_that_are_never_heard_of_again_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("selector.adapters.langchain.MOST_OPEN", 2)
     with advised("suggest") as advisor:
-        agent = agent_of(Guidance(advisor), *["done"] * 3)
-        for number in range(3):
-            next(iter(agent.stream(said(f"task {number}"))))
+        for number, agent in enumerate(agents_of(Guidance(advisor))[:3]):
+            updates = agent.stream(said(f"task {number}"))
+            list(islice(updates, 3))
+            updates.close()
         assert [(one.task.text, one.stop_reason) for one in live(advisor)] == [("task 0", "censored")]
 
 
