@@ -203,6 +203,15 @@ class AdvisedEpisode:
                 self._tell_of_delay()
         return self.trajectory_id
 
+    def finish_soon(
+        self,
+        success: bool | None = None,  # noqa: FBT001 - as above
+        reward: float | None = None,
+        kpis: Mapping[str, float] | None = None,
+    ) -> None:
+        """`finish` that does not wait, for where a runtime can neither wait nor await."""
+        self._end(Ending(success, reward, kpis))
+
     def abandon(self) -> None:
         """End the episode unfinished, as one that was cancelled or failed outside its tools; does not wait."""
         self._end(Ending(was_left=True))

@@ -178,6 +178,14 @@ def test_an_episode_that_nobody_judged_may_be_judged_later():
         assert stored.get(trajectory_id).success is True
 
 
+def test_an_episode_may_be_finished_without_waiting():
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok", "found x")
+        episode.finish_soon(success=True)
+        assert last_trajectory(advisor).success is True
+
+
 def test_an_abandoned_episode_is_censored():
     with advised("suggest") as advisor:
         episode = advisor.episode(TASK, TOOLS)
