@@ -100,6 +100,11 @@ class GuidedRun:
         await self.episode.afinish(success)
         self._on_end()
 
+    def finish_soon(self, success: bool | None) -> None:  # noqa: FBT001 - as above
+        """`finish` that does not wait."""
+        self.episode.finish_soon(success)
+        self._on_end()
+
     def abandon(self) -> None:
         """End the run as one that failed or was left; does not wait."""
         self.episode.abandon()
