@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ class Scripted(ScriptedModel):
     """Says its turns; raises an error where it is asked with a forced tool, if it `refuses_force`."""
 
     def __init__(self, turns: Sequence[Turn], *, refuses_force: bool = False) -> None:
-        super().__init__([answer(turn, number) for number, turn in enumerate(turns)])
+        super().__init__([answer(turn) for turn in turns])
         self.refuses_force = refuses_force
         self.asked: list[Asked] = []
 
@@ -91,10 +92,10 @@ def text_of(given: Any) -> str:
     return "\n".join(str(item.get("content") or item.get("output") or "") for item in items)
 
 
-def answer(turn: Turn, number: int) -> Any:
+def answer(turn: Turn) -> Any:
     if isinstance(turn, str):
         return [assistant_message(turn)]
-    return [function_call(one.tool, dict(one.args), call_id=f"{number}.{at}") for at, one in enumerate(turn)]
+    return [function_call(one.tool, dict(one.args), call_id=uuid.uuid4().hex) for one in turn]
 
 
 def tools_of(tools: ScriptedTools) -> list[FunctionTool]:
