@@ -3,9 +3,9 @@
     python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents] [--steps 20] [--runs 20] [--quick] [--json]
 
 A scripted model calls one tool `--steps` times; counted is the processor's time of a run, divided by its steps, in the
-fastest of `--runs`.  "unguided" is without guidance, for LangChain with a middleware that does nothing.  "alone" is with
-an advisor whose store is closed: everything that an adapter does, without a decision.  "suggest" takes each decision on
-a small store.
+fastest of `--runs`.  "unguided" is without guidance, for LangChain with a middleware that does nothing.  "alone" is
+with an advisor whose store is closed: everything that an adapter does, without a decision.  "suggest" takes each
+decision on a small store.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from selector.adapters.advice import Advice
+from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.advisor import Advisor
 from selector.adapters.complaints import Complaints
 from trajstore.schema import Outcome, ToolSpec
@@ -31,7 +31,7 @@ class GuidedRun:
         passing: tuple[type[BaseException], ...] = (),
         on_end: Callable[[], object] = lambda: None,
     ) -> None:
-        self._advisor, self._passing, self._on_end = advisor, passing, on_end
+        self._complaints, self._passing, self._on_end = advisor.complaints, passing, on_end
         self.episode = advisor.episode(task)
         self._takes_force = True
         self._has_failed = False
@@ -40,11 +40,22 @@ class GuidedRun:
 
     def advise(self, state: str, tools: Sequence[ToolSpec]) -> Advice:
         """What to do next, without the force that this run's provider has refused."""
-        return self._without_refused_force(self.episode.recommend(state, tools))
+        with self._complaints.instead_of_raising("no advice could be had"):
+            return self._without_refused_force(self.episode.recommend(state, tools))
+        return no_opinion(tools)
 
     async def aadvise(self, state: str, tools: Sequence[ToolSpec]) -> Advice:
         """`advise` without holding up the event loop."""
-        return self._without_refused_force(await self.episode.arecommend(state, tools))
+        with self._complaints.instead_of_raising("no advice could be had"):
+            return self._without_refused_force(await self.episode.arecommend(state, tools))
+        return no_opinion(tools)
+
+    def observe(
+        self, tool: str, args: object, outcome: Outcome, observation: object = "", *, error: object = None
+    ) -> None:
+        """Take in what was called and what came of it; does not wait."""
+        with self._complaints.instead_of_raising("a call could not be recorded"):
+            self.episode.observe(tool, args, outcome, observation, error=error)
 
     @contextmanager
     def trying_force(self) -> Iterator[None]:
@@ -55,7 +66,7 @@ class GuidedRun:
             raise
         except Exception as error:  # noqa: BLE001 - each provider refuses a forced tool with an error of its own
             self._takes_force = False
-            self._advisor.complaints.once("a forced tool was refused and only hinted at", _named(error))
+            self._complaints.once("a forced tool was refused and only hinted at", _named(error))
 
     @contextmanager
     def ending_where_it_fails(self) -> Iterator[None]:
@@ -72,7 +83,7 @@ class GuidedRun:
         """Why a call must not run, recorded as blocked; empty where it may run."""
         reason = self.episode.refusal(tool)
         if reason:
-            self.episode.observe(tool, args, "blocked", reason)
+            self.observe(tool, args, "blocked", reason)
         return reason
 
     @contextmanager
@@ -84,7 +95,7 @@ class GuidedRun:
         except self._passing:
             raise
         except BaseException as error:
-            self.episode.observe(tool, args, outcome_of(error), error=_named(error))
+            self.observe(tool, args, outcome_of(error), error=_named(error))
             self._has_failed = True
             raise
         finally:
@@ -92,23 +103,31 @@ class GuidedRun:
 
     def finish(self, success: bool | None) -> None:  # noqa: FBT001 - None, nobody judged it, is a third value
         """End the run; waits until it is stored."""
-        self.episode.finish(success)
-        self._on_end()
+        with self._ending():
+            self.episode.finish(success)
 
     async def afinish(self, success: bool | None) -> None:  # noqa: FBT001 - as above
         """`finish` without holding up the event loop."""
-        await self.episode.afinish(success)
-        self._on_end()
+        with self._ending():
+            await self.episode.afinish(success)
 
     def finish_soon(self, success: bool | None) -> None:  # noqa: FBT001 - as above
         """`finish` that does not wait."""
-        self.episode.finish_soon(success)
-        self._on_end()
+        with self._ending():
+            self.episode.finish_soon(success)
 
     def abandon(self) -> None:
         """End the run as one that failed or was left; does not wait."""
-        self.episode.abandon()
-        self._on_end()
+        with self._ending():
+            self.episode.abandon()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            with self._complaints.instead_of_raising("a run could not be ended"):
+                yield
+        finally:
+            self._on_end()
 
     def _without_refused_force(self, advice: Advice) -> Advice:
         return advice if self._takes_force else replace(advice, forced=None)
@@ -122,8 +141,7 @@ class GuidedRun:
             self._calls += change
             is_over = self._has_failed and self._calls == 0
         if is_over:
-            with self._advisor.complaints.instead_of_raising("a run could not be ended"):
-                self.abandon()
+            self.abandon()
 
 
 def outcome_of(error: BaseException) -> Outcome:

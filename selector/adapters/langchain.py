@@ -138,8 +138,7 @@ class Guidance(AgentMiddleware[GuidedState, Any, Any]):
         run = self._open.get(state.get("trajstore_run", ""))
         if run is None:
             return None
-        with self._advisor.complaints.instead_of_raising("a run could not be ended"):
-            run.finish(judged(self._judge, state, self._advisor.complaints))
+        run.finish(judged(self._judge, state, self._advisor.complaints))
         return {"trajstore_episode": run.episode.episode_id}
 
     async def aafter_agent(self, state: GuidedState, runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -147,8 +146,7 @@ class Guidance(AgentMiddleware[GuidedState, Any, Any]):
         run = self._open.get(state.get("trajstore_run", ""))
         if run is None:
             return None
-        with self._advisor.complaints.instead_of_raising("a run could not be ended"):
-            await run.afinish(judged(self._judge, state, self._advisor.complaints))
+        await run.afinish(judged(self._judge, state, self._advisor.complaints))
         return {"trajstore_episode": run.episode.episode_id}
 
     def _run_of(self, state: State) -> GuidedRun | None:
@@ -171,7 +169,7 @@ class Guidance(AgentMiddleware[GuidedState, Any, Any]):
             call, message = request.tool_call, _message(result, request.tool_call["id"])
             text = "" if message is None else message.text or message.content
             outcome: Outcome = "ok" if message is None or message.status != "error" else _failure(request, str(text))
-            run.episode.observe(call["name"], call["args"], outcome, text, error=None if outcome == "ok" else text)
+            run.observe(call["name"], call["args"], outcome, text, error=None if outcome == "ok" else text)
 
 
 class OpenRuns:

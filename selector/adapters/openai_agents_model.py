@@ -62,7 +62,7 @@ class GuidedModel(Model):
         self._state = ""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return _of(self, name)
 
     async def _cleanup_on_run_end(self, owner: object) -> None:
         await self._inner._cleanup_on_run_end(owner)
@@ -158,7 +158,7 @@ class GuidedModel(Model):
                 is_call = getattr(item, "type", "") == "function_call" and not getattr(item, "namespace", None)
                 if is_call and item.name not in known:
                     problem = f"there is no tool {item.name!r}"
-                    self._run.episode.observe(item.name, item.arguments, "unknown_tool", error=problem)
+                    self._run.observe(item.name, item.arguments, "unknown_tool", error=problem)
 
 
 class GuidedProvider(ModelProvider):
@@ -169,7 +169,7 @@ class GuidedProvider(ModelProvider):
         self._models: dict[int, GuidedModel] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return _of(self, name)
 
     def get_model(self, model_name: str | None) -> Model:
         """A model by its name."""
@@ -182,6 +182,13 @@ class GuidedProvider(ModelProvider):
     async def aclose(self) -> None:
         """Close the provider."""
         await self._inner.aclose()
+
+
+def _of(wrapper: object, name: str) -> Any:
+    """What a wrapper does not have itself; a copy that is being made has no inner object yet."""
+    if "_inner" not in vars(wrapper):
+        raise AttributeError(name)
+    return getattr(vars(wrapper)["_inner"], name)
 
 
 def user_texts(given: object) -> Iterator[str]:

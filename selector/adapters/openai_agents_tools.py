@@ -65,7 +65,7 @@ class ToolCalls:
             return
         error = self._errors.pop(context.tool_call_id, None)
         outcome = call_outcome(error) if error else _outcome_by_text(context, tool, observation)
-        self.run.episode.observe(
+        self.run.observe(
             tool.name,
             context.tool_arguments,
             outcome,
@@ -78,7 +78,7 @@ class ToolCalls:
         for context in self._open.values():
             own = self._errors.get(context.tool_call_id) or (error if self._is_to_blame(error) else None)
             outcome: Outcome = call_outcome(own) if own else "unknown"
-            self.run.episode.observe(context.tool_name, context.tool_arguments, outcome, error=own)
+            self.run.observe(context.tool_name, context.tool_arguments, outcome, error=own)
         self._open.clear()
 
     def _is_to_blame(self, error: BaseException | None) -> bool:

@@ -1,6 +1,7 @@
 """Guidance for the OpenAI Agents SDK keeps the rules of every adapter, and its own."""
 
 import asyncio
+import copy
 import subprocess
 import sys
 import uuid
@@ -359,6 +360,13 @@ async def test_a_model_is_guided_wherever_it_was_named(place: str):
         assert [one.outcome for one in steps_of(advisor)] == ["ok"]
     assert "`search`" in model.asked[0].text
     assert config.model is own
+
+
+def test_what_guides_a_run_may_be_copied():
+    with advised("suggest") as advisor:
+        guided = Guidance(advisor).begin(agent_of("42"), TASK, run_config=QUIET)
+        assert copy.copy(guided.run_config.model).calls == ()
+        assert copy.copy(guided.run_config.model_provider).openai_provider is QUIET.model_provider.openai_provider
 
 
 async def test_a_run_config_may_be_given_as_a_dictionary():
