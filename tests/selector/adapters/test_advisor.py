@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,15 @@ def test_an_episode_may_be_finished_without_waiting():
         episode.observe("search", {"query": "x"}, "ok", "found x")
         episode.finish_soon(success=True)
         assert last_trajectory(advisor).success is True
+
+
+def test_closing_stores_what_has_not_ended_as_abandoned(tmp_path: Path):
+    with Advisor.open(tmp_path / "agent.db", "suggest") as advisor:
+        begun = advisor.episode(TASK, TOOLS)
+        begun.observe("search", {"query": "x"}, "ok", "found x")
+    with TrajectoryStore(tmp_path / "agent.db") as store:
+        (stored,) = store.trajectories()
+    assert (stored.stop_reason, [step.tool for step in stored.steps]) == ("censored", ["search"])
 
 
 def test_an_abandoned_episode_is_censored():
