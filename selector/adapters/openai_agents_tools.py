@@ -150,8 +150,9 @@ def follow(tools: Iterable[Tool]) -> None:
         tool.tool_input_guardrails = [*(tool.tool_input_guardrails or ()), GUARDRAIL]
         tool.timeout_error_function = _noting(tool.timeout_error_function)
         # The SDK leaves details out of traces where it finds its own default here, so that must stay.
-        if getattr(tool, OWN_WORDING, None) is not default_tool_error_function:
-            setattr(tool, OWN_WORDING, _noting(getattr(tool, OWN_WORDING, None)))
+        wording = getattr(tool, OWN_WORDING, None)
+        if wording is not None and wording is not default_tool_error_function:
+            setattr(tool, OWN_WORDING, _noting(wording))
 
 
 def _refuse(data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
@@ -210,4 +211,4 @@ def _outcome_by_text(context: ToolContext[Any], tool: Tool, observation: object)
     seconds = getattr(tool, "timeout_seconds", None)
     if seconds and observation == default_tool_timeout_error_message(tool_name=tool.name, timeout_seconds=seconds):
         return "timeout"
-    return "ok"
+    return "ok" if hasattr(tool, OWN_WORDING) else "unknown"  # where its words cannot be told from an observation
