@@ -19,8 +19,8 @@ Judge = Callable[[Result], bool | None]
 class GuidedRun:
     """Advice, refusals, observations and the end of one run; nothing here raises an error of its own.
 
-    `passing` are exceptions by which the runtime itself leaves a call without ending it; `on_end` is called once, when
-    the run has ended.
+    `passing` are exceptions by which the runtime itself leaves a call without ending it; `on_end` is called when
+    the run ends.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ except ImportError as error:
     raise needs("openai-agents", "OpenAI Agents SDK") from error
 
 from selector.adapters.openai_agents_model import GuidedProvider, user_texts
-from selector.adapters.openai_agents_tools import GuidedErrors, GuidedHooks, ToolCalls
+from selector.adapters.openai_agents_tools import GuidedErrors, GuidedHooks, ToolCalls, follow_servers
 
 Finished = RunResult | RunResultStreaming
 
@@ -174,8 +174,10 @@ class GuidedAgent:
 
     def _meet(self, agent: Agent[Any]) -> None:
         """Guide the model of an agent that takes over: the provider makes those that it knows by name."""
-        own = self._own.model or agent.model
-        self.run_config.model = self._provider.guided(own) if isinstance(own, Model) else self._own.model
+        with self._complaints.instead_of_raising("an agent could not be guided"):
+            own = self._own.model or agent.model
+            self.run_config.model = self._provider.guided(own) if isinstance(own, Model) else self._own.model
+            follow_servers(agent.mcp_servers)
 
     def _task(self, given: Any) -> str:
         with self._complaints.instead_of_raising("a task could not be read"):

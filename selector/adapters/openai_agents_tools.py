@@ -155,6 +155,28 @@ def follow(tools: Iterable[Tool]) -> None:
             setattr(tool, OWN_WORDING, _noting(wording))
 
 
+def follow_servers(servers: Iterable[Any]) -> None:
+    """Note, within guided runs, which results of MCP servers are errors: the model is given both alike, as a text."""
+    for server in servers:
+        own = getattr(server, "custom_data_extractor", None)
+        if not isinstance(own, ServerErrors):
+            server.custom_data_extractor = ServerErrors(own)
+
+
+class ServerErrors:
+    """Notes which results of an MCP server are errors, and extracts from each what `own` does."""
+
+    def __init__(self, own: Callable[[Any], Any] | None) -> None:
+        self._own = own
+
+    def __call__(self, result: Any) -> Any:
+        """What the SDK is to keep of a result beside its text, None for nothing."""
+        errors = _errors_of(result.run_context)
+        if errors is not None and result.is_error:
+            errors.calls.note(result.run_context, RuntimeError(f"the server says that {result.tool_name} failed"))
+        return self._own(result) if self._own else None
+
+
 def _refuse(data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
     context, errors = data.context, _errors_of(data.context)
     if errors is None or errors.inside is None:

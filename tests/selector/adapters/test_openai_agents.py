@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("agents")
 
+import mcp
 from agents import (
     Agent,
     FunctionTool,
@@ -25,6 +26,7 @@ from agents import (
     function_tool,
     tool_input_guardrail,
 )
+from agents.mcp import MCPServer
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from selector.adapters.advisor import Advisor
@@ -293,6 +295,42 @@ async def test_a_timeout_that_ends_the_run_is_a_timeout():
         return ""
 
     assert await outcomes(call_of("slow", amount=1), "42", tools=[slow]) == ["timeout"]
+
+
+class Server(MCPServer):
+    """Has one tool, whose results are errors where it is told so."""
+
+    name = "server"
+
+    async def connect(self) -> None:
+        pass
+
+    async def cleanup(self) -> None:
+        pass
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> list[Any]:
+        schema = {"type": "object", "properties": {"fails": {"type": "boolean"}}}
+        return [mcp.types.Tool(name="find", description="Find.", inputSchema=schema)]
+
+    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> Any:
+        text = mcp.types.TextContent(type="text", text="no such thing")
+        return mcp.types.CallToolResult(content=[text], isError=arguments["fails"])
+
+    async def list_prompts(self) -> Any:
+        raise NotImplementedError
+
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any:
+        raise NotImplementedError
+
+
+async def test_a_result_that_an_mcp_server_calls_an_error_is_a_failure():
+    extracted: list[bool] = []
+    server = Server(custom_data_extractor=lambda result: extracted.append(result.is_error))
+    with advised("suggest") as advisor:
+        agent = agent_of(call_of("find", fails=True), call_of("find", fails=False), "42", mcp_servers=[server])
+        await Guidance(advisor).run(agent, TASK, run_config=QUIET)
+        assert [(one.tool, one.outcome) for one in steps_of(advisor)] == [("find", "tool_error"), ("find", "ok")]
+    assert extracted == [True, False]
 
 
 async def test_an_unknown_tool_is_recorded_where_the_run_goes_on():
