@@ -1,7 +1,7 @@
 """The model's side of guidance in the OpenAI Agents SDK: a model that is asked with what is advised."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,21 +110,18 @@ class GuidedModel(Model):
         advice = await self._run.aadvise(*self._question(plain))
         request, has_begun = plain.advised(advice), False
         if advice.forced and plain.is_free:
-            async with _closing(self._stream(system_instructions, request.forced(advice.forced), *rest, **named)) as on:
+            forced = request.forced(advice.forced)
+            async with aclosing(self._stream(system_instructions, forced, tools, *rest, **named)) as events:
                 with self._run.trying_force():
-                    first = await anext(on)
+                    first = await anext(events)
                     has_begun = True
                 if has_begun:
-                    self._note_event(first, tools, _handoffs(rest, named))
                     yield first
-                    async for event in on:
-                        self._note_event(event, tools, _handoffs(rest, named))
+                    async for event in events:
                         yield event
-        if has_begun:
-            return
-        async with _closing(self._stream(system_instructions, request, *rest, **named)) as on:
-            async for event in on:
-                self._note_event(event, tools, _handoffs(rest, named))
+                    return
+        async with aclosing(self._stream(system_instructions, request, tools, *rest, **named)) as events:
+            async for event in events:
                 yield event
 
     async def _ask(self, instructions: str | None, request: Request, *rest: Any, **named: Any) -> ModelResponse:
@@ -132,10 +129,18 @@ class GuidedModel(Model):
             instructions, request.input, request.settings, request.tools, *rest, **named
         )
 
-    def _stream(
-        self, instructions: str | None, request: Request, *rest: Any, **named: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        return self._inner.stream_response(instructions, request.input, request.settings, request.tools, *rest, **named)
+    async def _stream(
+        self, instructions: str | None, request: Request, tools: Sequence[Tool], *rest: Any, **named: Any
+    ) -> AsyncGenerator[TResponseStreamEvent, None]:
+        """The events of one request; `tools` are all that exist, offered or not."""
+        stream = self._inner.stream_response(
+            instructions, request.input, request.settings, request.tools, *rest, **named
+        )
+        async with _closing(stream):
+            async for event in stream:
+                if event.type == "response.completed":
+                    self._note_unknown(event.response.output, tools, _handoffs(rest, named))
+                yield event
 
     def _question(self, request: Request) -> tuple[str, tuple[ToolSpec, ...]]:
         """State and tools to ask about; a request that continues one kept by the provider repeats no user's words."""
@@ -145,10 +150,6 @@ class GuidedModel(Model):
             own = (tool for tool in request.tools if isinstance(tool, FunctionTool))
             return self._state, tool_specs({tool.name: tool.description for tool in own})
         return self._state, ()
-
-    def _note_event(self, event: TResponseStreamEvent, tools: Sequence[Tool], handoffs: Sequence[Handoff]) -> None:
-        if event.type == "response.completed":
-            self._note_unknown(event.response.output, tools, handoffs)
 
     def _note_unknown(self, items: Iterable[Any], tools: Sequence[Tool], handoffs: Sequence[Handoff]) -> None:
         """Record the calls of tools that do not exist: the SDK tells no hook of them."""
@@ -222,10 +223,10 @@ def _handoffs(rest: Sequence[Any], named: dict[str, Any]) -> Sequence[Handoff]:
 
 
 @asynccontextmanager
-async def _closing(stream: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+async def _closing(stream: AsyncIterator[Any]) -> AsyncIterator[None]:
     """Close a stream that is left before its end, where it can be closed."""
     try:
-        yield stream
+        yield
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:
