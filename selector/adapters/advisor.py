@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
+from weakref import WeakSet
 
 from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.complaints import Complaints
@@ -36,6 +37,7 @@ class Advisor:
         self.complaints = Complaints()
         self._lock = threading.Lock()
         self._worker: tuple[int, ThreadPoolExecutor] | None = None
+        self._begun: WeakSet[AdvisedEpisode] = WeakSet()
 
     @classmethod
     def open(cls, db: str | Path, mode: Mode | None = None, settings: AdvisorSettings | None = None) -> Self:
@@ -56,7 +58,10 @@ class Advisor:
 
     def episode(self, task: str, tools: Sequence[ToolSpec] = (), *, group: str = "") -> "AdvisedEpisode":
         """Begin an episode; never fails, and does not wait."""
-        return AdvisedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
+        begun = AdvisedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
+        with self._lock:
+            self._begun.add(begun)
+        return begun
 
     def submit(self, work: Callable[[], Result]) -> "Future[Result]":
         """Do some work after all that was submitted before; a forked child begins with a thread of its own."""
@@ -70,7 +75,11 @@ class Advisor:
         self.submit(lambda: None).result()
 
     def close(self) -> None:
-        """Store everything, and close the store."""
+        """Store everything, episodes that have not ended as abandoned, and close the store."""
+        with self._lock:
+            begun = list(self._begun)
+        for episode in begun:
+            episode.abandon()
         self.flush()
         self.selector.store.close()
 
@@ -175,7 +184,10 @@ class AdvisedEpisode:
         reward: float | None = None,
         kpis: Mapping[str, float] | None = None,
     ) -> str:
-        """End the episode and wait until it is stored; returns the trajectory's id, "" where it is not stored yet."""
+        """End the episode and wait until it is stored; returns the trajectory's id, "" where it is not stored yet.
+
+        One that nobody judged is censored, so that `Selector.report_episode` may still say how it ended.
+        """
         future = self._end(Ending(success, reward, kpis))
         if future is not None:
             try:
@@ -200,9 +212,18 @@ class AdvisedEpisode:
                 self._tell_of_delay()
         return self.trajectory_id
 
+    def finish_soon(
+        self,
+        success: bool | None = None,  # noqa: FBT001 - as above
+        reward: float | None = None,
+        kpis: Mapping[str, float] | None = None,
+    ) -> None:
+        """`finish` that does not wait, for where a runtime can neither wait nor await."""
+        self._end(Ending(success, reward, kpis))
+
     def abandon(self) -> None:
         """End the episode unfinished, as one that was cancelled or failed outside its tools; does not wait."""
-        self._end(Ending(is_censored=True))
+        self._end(Ending(was_left=True))
 
     def _ask(self, state: str, tools: Sequence[ToolSpec] | None) -> tuple[Question, "Future[Advice] | None"]:
         """A question on its way; no future where nothing can be asked, or the answer would not be shown."""

@@ -35,12 +35,17 @@ class AdvisorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an episode ended; one that is censored was left, and never counts as failed."""
+    """How an episode ended; one that was left is censored: it never counts as failed, and may be judged later."""
 
     success: bool | None = None
     reward: float | None = None
     kpis: Mapping[str, float] | None = None
-    is_censored: bool = False
+    was_left: bool = False
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether it was left, or nobody has judged it yet."""
+        return self.was_left or (self.success is None and self.reward is None and not self.kpis)
 
 
 class Question:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,34 @@ async def test_an_asynchronous_episode_is_as_a_synchronous_one():
         trajectory_id = await episode.afinish(success=True)
         assert [step.tool for step in advisor.selector.store.get(trajectory_id).steps] == ["search"]
     assert "`search`" in advice.hint
+
+
+def test_an_episode_that_nobody_judged_may_be_judged_later():
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok", "found x")
+        stored = advisor.selector.store
+        trajectory_id = episode.finish()
+        assert stored.get(trajectory_id).success is None
+        assert advisor.selector.report_episode(episode.episode_id, success=True) == "applied"
+        assert stored.get(trajectory_id).success is True
+
+
+def test_an_episode_may_be_finished_without_waiting():
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok", "found x")
+        episode.finish_soon(success=True)
+        assert last_trajectory(advisor).success is True
+
+
+def test_closing_stores_what_has_not_ended_as_abandoned(tmp_path: Path):
+    with Advisor.open(tmp_path / "agent.db", "suggest") as advisor:
+        begun = advisor.episode(TASK, TOOLS)
+        begun.observe("search", {"query": "x"}, "ok", "found x")
+    with TrajectoryStore(tmp_path / "agent.db") as store:
+        (stored,) = store.trajectories()
+    assert (stored.stop_reason, [step.tool for step in stored.steps]) == ("censored", ["search"])
 
 
 def test_an_abandoned_episode_is_censored():
