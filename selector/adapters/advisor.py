@@ -58,6 +58,10 @@ class Advisor:
         """Begin an episode; never fails, and does not wait."""
         return AdvisedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
 
+    def work_of(self, task: Task) -> EpisodeWork:
+        """What an episode of this task does on the advisor's thread."""
+        return EpisodeWork(self.selector, self.settings, self.complaints, task)
+
     def submit(self, work: Callable[[], Result]) -> "Future[Result]":
         """Do some work after all that was submitted before; a forked child begins with a thread of its own."""
         with self._lock:
@@ -93,7 +97,7 @@ class AdvisedEpisode:
 
     def __init__(self, advisor: Advisor, task: Task, tools: Sequence[ToolSpec] = ()) -> None:
         self._advisor, self._tools = advisor, tuple(tools)
-        self._work = EpisodeWork(advisor.selector, advisor.settings, advisor.complaints, task)
+        self._work = advisor.work_of(task)
         self._state = ""
         self._is_open = True
         self.advice = no_opinion(self._tools)

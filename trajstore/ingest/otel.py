@@ -51,16 +51,20 @@ def _records(documents: Documents) -> Records:
 def _trajectory(spans: list[Span]) -> Trajectory:
     has_tools = any(span.operation in TOOL_OPERATIONS for span in spans)
     conversation = read_conversation(list(_told(spans)) if has_tools else _longest_chat(spans))
-    reward = _evaluation(spans)
+    evaluation, reward = (
+        _evaluation(spans),
+        next((finite(one.get("reward")) for one in spans if one.get("reward") is not None), None),
+    )
     names = (_first(spans, "agent"), _first(spans, "model"))
     return Trajectory(
         task=Task(text=conversation.first_text or _agent_input(spans)),
         steps=conversation.steps,
-        reward=reward,
+        success=next((said for one in spans if isinstance(said := one.get("success"), bool)), None),
+        reward=evaluation if reward is None else reward,
         kpis=_kpis(spans),
         agent="|".join(filter(None, names)),
         source=next((span.service for span in spans if span.service), SOURCE),
-        judge="environment" if reward is None else "llm",
+        judge="environment" if evaluation is None else "llm",
         created_at=spans[0].start_seconds or None,
         metadata=_metadata(spans, conversation.asides),
     )
@@ -117,8 +121,8 @@ def _tool_messages(span: Span, chats: _Exchange) -> Iterator[Message]:
 
 
 def _error(span: Span) -> str | None:
-    """The kind of error and its message, each once."""
-    kind, message = span.error, span.message
+    """The kind of error and its message, each once; an outcome is no kind of error."""
+    kind, message = "" if as_outcome(span.error) else span.error, span.message
     return message if message.startswith(kind) and message else ": ".join(filter(None, (kind, message))) or None
 
 

@@ -31,7 +31,7 @@ class SpanTree:
         own = (span.trace, span.span_id)
         if span.span_id and span.parent:
             self.parents[own] = (span.trace, span.parent)
-        if span.operation not in ACTS | AGENT_OPERATIONS:
+        if span.operation not in ACTS | AGENT_OPERATIONS and span.get("episode") is None:
             return
         if not span.span_id or self.kept.setdefault(own, span).start_seconds != span.start_seconds:
             self.nameless.append(span)

@@ -20,6 +20,8 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "conversation": ("gen_ai.conversation.id", "session.id"),
     "episode": ("trajstore.episode.id",),
     "outcome": ("trajstore.outcome",),
+    "success": ("trajstore.success",),
+    "reward": ("trajstore.reward",),
     "agent": ("gen_ai.agent.name",),
     "model": ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name"),
     "input_tokens": ("gen_ai.usage.input_tokens", "llm.token_count.prompt"),
