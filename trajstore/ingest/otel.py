@@ -51,16 +51,14 @@ def _records(documents: Documents) -> Records:
 def _trajectory(spans: list[Span]) -> Trajectory:
     has_tools = any(span.operation in TOOL_OPERATIONS for span in spans)
     conversation = read_conversation(list(_told(spans)) if has_tools else _longest_chat(spans))
-    evaluation, reward = (
-        _evaluation(spans),
-        next((finite(one.get("reward")) for one in spans if one.get("reward") is not None), None),
-    )
+    evaluation = _evaluation(spans)
+    reward = next((number for span in spans if (number := finite(span.get("reward"))) is not None), evaluation)
     names = (_first(spans, "agent"), _first(spans, "model"))
     return Trajectory(
         task=Task(text=conversation.first_text or _agent_input(spans)),
         steps=conversation.steps,
         success=next((said for one in spans if isinstance(said := one.get("success"), bool)), None),
-        reward=evaluation if reward is None else reward,
+        reward=reward,
         kpis=_kpis(spans),
         agent="|".join(filter(None, names)),
         source=next((span.service for span in spans if span.service), SOURCE),
