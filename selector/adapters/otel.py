@@ -81,8 +81,9 @@ def traced(
 ) -> Advisor:
     """The advisor, whose decisions, observed calls and episodes are written as spans as well.
 
-    `content` says whether tasks, states, arguments, observations and reasons are written, redacted as in the store;
-    without it spans hold names, numbers and ids alone.  Without `calls` there are no spans of calls: for runtimes whose
+    `content` says whether tasks, states, arguments, observations and reasons are written, redacted by the store's rules
+    (a secret that only a later call's argument gives away is not known yet); without it spans hold names, numbers and
+    ids alone.  Without `calls` there are no spans of calls: for runtimes whose
     own instrumentation writes them.  `clock` gives nanoseconds since 1970.
     """
     return _Traced(advisor, _Writer(advisor, tracer_provider, content=content, calls=calls), clock)
