@@ -71,7 +71,7 @@ def _trajectory(spans: list[Span]) -> Trajectory:
 def _told(spans: Sequence[Span]) -> Iterator[Message]:
     """The conversation that the spans tell: tool spans are steps, chat spans say what user and agent said."""
     heard, told = "", [(span, messages_of(span, "input")) for span in spans]
-    chats = _said_in_chats(messages for _, messages in told)
+    chats, with_spans = _said_in_chats(messages for _, messages in told), _call_ids(spans)
     for span, messages in told:
         if span.operation in TOOL_OPERATIONS:
             yield from _tool_messages(span, chats)
@@ -82,7 +82,7 @@ def _told(spans: Sequence[Span]) -> Iterator[Message]:
                 yield Message("user", text)
                 heard = text
         if span.operation in CHAT_OPERATIONS:
-            yield from _answers(span)
+            yield from _answers(span, chats, with_spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +151,26 @@ def _tells_an_error(observation: str) -> bool:
     return value.get("isError") is True or marked_outcome({**value, "outcome": None}) == "tool_error"
 
 
-def _answers(span: Span) -> Iterator[Message]:
-    """What the agent said to the user in a chat span; what it said beside a call is no step."""
+def _call_ids(spans: Sequence[Span]) -> frozenset[str] | None:
+    """The ids of the calls that left spans; None where one of them names no id, so that none can be missed."""
+    ids = [as_text(span.get("call_id")) for span in spans if span.operation in TOOL_OPERATIONS]
+    return frozenset(ids) if all(ids) else None
+
+
+def _answers(span: Span, chats: _Exchange, with_spans: frozenset[str] | None) -> Iterator[Message]:
+    """What the agent said to the user in a chat span, and its calls that left no span, as those of unknown tools do.
+
+    What it said beside a call is no step.
+    """
     for message in messages_of(span, "output"):
         if message.text and not message.calls:
             yield Message("assistant", message.text, seconds=span.seconds, tokens=count(span.get("output_tokens")))
+        for call in message.calls if with_spans is not None else ():
+            if call.call_id in chats.observations and call.call_id not in with_spans:
+                observation = chats.observations[call.call_id]
+                outcome: Outcome = "tool_error" if _tells_an_error(observation) else "unknown"
+                yield Message("assistant", calls=(call,))
+                yield Message("tool", observation, call_id=call.call_id, outcome=outcome)
 
 
 def _longest_chat(spans: Sequence[Span]) -> list[Message]:

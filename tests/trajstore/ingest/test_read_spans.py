@@ -295,6 +295,22 @@ def test_what_a_tool_span_leaves_out_is_read_from_the_chats_by_the_call_s_id(spa
     assert (step.args, step.observation) == ({"at": "it"}, "a door")
 
 
+@pytest.mark.parametrize("names_ids", [True, False])
+def test_a_call_that_left_no_span_is_a_step_where_ids_tell_it_from_the_others(
+    spans: Spans, read: Read, *, names_ids: bool
+):
+    called = [{"type": "tool_call", "id": place, "name": name} for place, name in (("c1", "look"), ("c2", "fly"))]
+    answered = [{"type": "tool_call_response", "id": place, "response": f"of {place}"} for place in ("c1", "c2")]
+    with agent(spans, "a"):
+        chat(spans, "Look", gen_ai__output__messages=json.dumps([{"role": "assistant", "parts": called}]))
+        call(spans, "look", **({"gen_ai__tool__call__id": "c1"} if names_ids else {}))
+        with spans.span("chat", gen_ai__operation__name="chat") as span:
+            span.set_attribute("gen_ai.input.messages", json.dumps([{"role": "tool", "parts": answered}]))
+    (trajectory,) = read(spans.lines())
+    expected = [("fly", "of c2", "unknown"), ("look", "of c1", "unknown")] if names_ids else [("look", "", "unknown")]
+    assert [(step.tool, step.observation, step.outcome) for step in trajectory.steps] == expected
+
+
 def test_messages_are_read_from_events_of_either_convention(spans: Spans, read: Read):
     with agent(spans, "a"):
         with spans.span("chat", gen_ai__operation__name="chat") as span:
