@@ -165,12 +165,18 @@ def _answers(span: Span, chats: _Exchange, with_spans: frozenset[str] | None) ->
     for message in messages_of(span, "output"):
         if message.text and not message.calls:
             yield Message("assistant", message.text, seconds=span.seconds, tokens=count(span.get("output_tokens")))
-        for call in message.calls if with_spans is not None else ():
-            if call.call_id in chats.observations and call.call_id not in with_spans:
-                observation = chats.observations[call.call_id]
-                outcome: Outcome = "tool_error" if _tells_an_error(observation) else "unknown"
-                yield Message("assistant", calls=(call,))
-                yield Message("tool", observation, call_id=call.call_id, outcome=outcome)
+        if with_spans is not None:
+            missed = [call for call in message.calls if call.call_id not in with_spans]
+            yield from _missed_calls(missed, chats)
+
+
+def _missed_calls(calls: Sequence[Call], chats: _Exchange) -> Iterator[Message]:
+    for call in calls:
+        observation = chats.observations.get(call.call_id)
+        if observation is not None:
+            outcome: Outcome = "tool_error" if _tells_an_error(observation) else "unknown"
+            yield Message("assistant", calls=(call,))
+            yield Message("tool", observation, call_id=call.call_id, outcome=outcome)
 
 
 def _longest_chat(spans: Sequence[Span]) -> list[Message]:
