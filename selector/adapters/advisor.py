@@ -63,6 +63,10 @@ class Advisor:
             self._begun.add(begun)
         return begun
 
+    def work_of(self, task: Task) -> EpisodeWork:
+        """What an episode of this task does on the advisor's thread."""
+        return EpisodeWork(self.selector, self.settings, self.complaints, task)
+
     def submit(self, work: Callable[[], Result]) -> "Future[Result]":
         """Do some work after all that was submitted before; a forked child begins with a thread of its own."""
         with self._lock:
@@ -102,7 +106,7 @@ class AdvisedEpisode:
 
     def __init__(self, advisor: Advisor, task: Task, tools: Sequence[ToolSpec] = ()) -> None:
         self._advisor, self._tools = advisor, tuple(tools)
-        self._work = EpisodeWork(advisor.selector, advisor.settings, advisor.complaints, task)
+        self._work = advisor.work_of(task)
         self._state = ""
         self._is_open = True
         self.advice = no_opinion(self._tools)

@@ -1,27 +1,37 @@
-"""OpenTelemetry GenAI spans: one trajectory a conversation, or a trace where no conversation is named.
+"""OpenTelemetry spans of agents: one trajectory a conversation, or one an agent's run where no conversation is named.
 
-A tool span without `error.type` or an error status is "unknown": failures are often handed over as results.
+A tool span without `error.type` and without a status is "unknown": failures are often handed over as results.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from trajstore.ingest.conversation import Call, Message, Role, read_conversation
+from trajstore.ingest.conversation import Call, Message, read_conversation
 from trajstore.ingest.decoding import Json
-from trajstore.ingest.fields import as_arguments, as_name, as_text, count, finite, mapping, objects
+from trajstore.ingest.fields import (
+    as_arguments,
+    as_name,
+    as_outcome,
+    as_text,
+    count,
+    finite,
+    mapping,
+    marked_outcome,
+)
 from trajstore.ingest.records import Documents, Reader, Record, Records, Rejection, first_of, has_keys
+from trajstore.ingest.span_messages import messages_of
+from trajstore.ingest.span_tree import SpanTree
 from trajstore.ingest.spans import AGENT_OPERATIONS, ATTRIBUTES, CHAT_OPERATIONS, TOOL_OPERATIONS, Span, spans_of
 from trajstore.schema import Outcome, Task, Trajectory
 
 SOURCE = "otel"
-_OPERATIONS = TOOL_OPERATIONS | CHAT_OPERATIONS | AGENT_OPERATIONS
-_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+_CANCELLED, _TIMED_OUT = "cancel", ("timeout", "timed out", "deadline")
 
 
 def _records(documents: Documents) -> Records:
-    """The spans of the whole file, gathered by conversation: exporters spread a trace over many lines."""
-    traces: dict[str, list[Span]] = {}
-    name = ""
+    """The spans of the whole file, gathered by episode: exporters spread a trace over many lines."""
+    tree, name = SpanTree(), ""
     for document in documents:
         if isinstance(document, Rejection):
             yield document
@@ -30,129 +40,159 @@ def _records(documents: Documents) -> Records:
         for span in spans_of(document):
             if isinstance(span, Rejection):
                 yield span
-            elif span.operation in _OPERATIONS:
-                traces.setdefault(span.trace, []).append(span)
-    if name and not traces:
+            else:
+                tree.add(span)
+    episodes = tree.episodes()
+    if name and not episodes:
         yield Rejection(name, "no span in this file is a tool call, a chat or an agent of the GenAI conventions")
-    yield from (Record(f"{name}#{key}", spans) for key, spans in _by_conversation(traces).items())
-
-
-def _by_conversation(traces: dict[str, list[Span]]) -> dict[str, list[Span]]:
-    """Spans by conversation id where any span of the trace names one, else by trace."""
-    conversations: dict[str, list[Span]] = {}
-    for trace, spans in traces.items():
-        named = next((as_text(span.get("conversation")) for span in spans if span.get("conversation")), trace)
-        conversations.setdefault(named, []).extend(spans)
-    return conversations
+    yield from (Record(f"{name}#{key}", spans) for key, spans in episodes.items())
 
 
 def _trajectory(spans: list[Span]) -> Trajectory:
-    ordered = sorted(spans, key=lambda span: span.start_seconds)
-    has_tools = any(span.operation in TOOL_OPERATIONS for span in ordered)
-    conversation = read_conversation(list(_told(ordered)) if has_tools else _longest_chat(ordered))
-    reward = _evaluation(ordered)
-    names = (_first(ordered, "agent"), _first(ordered, "model"))
+    has_tools = any(span.operation in TOOL_OPERATIONS for span in spans)
+    conversation = read_conversation(list(_told(spans)) if has_tools else _longest_chat(spans))
+    evaluation = _evaluation(spans)
+    reward = next((number for span in spans if (number := finite(span.get("reward"))) is not None), evaluation)
+    names = (_first(spans, "agent"), _first(spans, "model"))
     return Trajectory(
-        task=Task(text=conversation.first_text),
+        task=Task(text=conversation.first_text or _agent_input(spans)),
         steps=conversation.steps,
+        success=next((said for one in spans if isinstance(said := one.get("success"), bool)), None),
         reward=reward,
-        kpis=_kpis(ordered),
+        kpis=_kpis(spans),
         agent="|".join(filter(None, names)),
-        source=next((span.service for span in ordered if span.service), SOURCE),
-        judge="environment" if reward is None else "llm",
-        created_at=ordered[0].start_seconds or None,
-        metadata=_metadata(ordered, conversation.asides),
+        source=next((span.service for span in spans if span.service), SOURCE),
+        judge="environment" if evaluation is None else "llm",
+        created_at=spans[0].start_seconds or None,
+        metadata=_metadata(spans, conversation.asides),
     )
 
 
 def _told(spans: Sequence[Span]) -> Iterator[Message]:
     """The conversation that the spans tell: tool spans are steps, chat spans say what user and agent said."""
-    heard = ""
-    for span in spans:
+    heard, told = "", [(span, messages_of(span, "input")) for span in spans]
+    chats, with_spans = _said_in_chats(messages for _, messages in told), _call_ids(spans)
+    for span, messages in told:
         if span.operation in TOOL_OPERATIONS:
-            yield from _tool_messages(span)
+            yield from _tool_messages(span, chats)
             continue
-        uttered = [
-            message.text
-            for message in chat_messages(span.get("input_messages"))
-            if message.role == "user" and message.text
-        ]
+        uttered = [message.text for message in messages if message.role == "user" and message.text]
         for text in uttered[-1:] if heard else (uttered[:1] + uttered[1:][-1:]):
             if text != heard:
                 yield Message("user", text)
                 heard = text
         if span.operation in CHAT_OPERATIONS:
-            yield from _answers(span)
+            yield from _answers(span, chats, with_spans)
 
 
-def _tool_messages(span: Span) -> Iterator[Message]:
-    tool = as_name(span.get("tool") or span.name.removeprefix("execute_tool "), ATTRIBUTES["tool"][0])
-    call_id = as_text(span.get("call_id"))
-    yield Message("assistant", calls=(Call(tool, as_arguments(span.get("arguments")), call_id),))
-    error = as_text(span.get("error"))
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What chats say of calls by their id: the arguments, and what came back."""
+
+    calls: Mapping[str, Call]
+    observations: Mapping[str, str]
+
+
+def _said_in_chats(chats: Iterable[Sequence[Message]]) -> _Exchange:
+    messages = [message for chat in chats for message in chat]
+    return _Exchange(
+        {call.call_id: call for message in messages for call in message.calls if call.call_id},
+        {message.call_id: message.text for message in messages if message.role == "tool" and message.call_id},
+    )
+
+
+def _tool_messages(span: Span, chats: _Exchange) -> Iterator[Message]:
+    tool, call_id = as_name(span.tool, ATTRIBUTES["tool"][0]), as_text(span.get("call_id"))
+    arguments = span.get("arguments")
+    known = chats.calls.get(call_id)
+    args = known.args if arguments is None and known else as_arguments(arguments)
+    observation = as_text(span.get("observation")) or chats.observations.get(call_id, "")
+    yield Message("assistant", calls=(Call(tool, args, call_id),))
     yield Message(
         "tool",
-        text=as_text(span.get("observation")),
+        text=observation,
         call_id=call_id,
-        outcome=_outcome(span, error),
-        error=": ".join(filter(None, (error, span.message))) or None if span.has_failed else None,
+        outcome=_outcome(span, observation),
+        error=_error(span) if span.has_failed else None,
         seconds=span.seconds,
     )
 
 
-def _outcome(span: Span, error: str) -> Outcome:
-    if not span.has_failed:
-        return "unknown"
-    return "timeout" if "timeout" in error.lower() else "tool_error"
+def _error(span: Span) -> str | None:
+    """The kind of error and its message, each once; an outcome is no kind of error."""
+    kind, message = "" if as_outcome(span.error) else span.error, span.message
+    return message if message.startswith(kind) and message else ": ".join(filter(None, (kind, message))) or None
 
 
-def _answers(span: Span) -> Iterator[Message]:
-    """What the agent said to the user in a chat span; what it said beside a call is no step."""
-    for message in chat_messages(span.get("output_messages")):
+def _outcome(span: Span, observation: str) -> Outcome:
+    """How a call ended: an error is never ok, whoever says so, and a call that merely ended is unknown."""
+    said = as_outcome(span.get("outcome"))
+    if span.has_failed:
+        return said if said not in (None, "ok", "unknown") else _failure(span.error.lower())
+    if _tells_an_error(observation):
+        return "tool_error" if said in (None, "ok", "unknown") else said
+    return said or ("ok" if span.is_ok else "unknown")
+
+
+def _failure(error: str) -> Outcome:
+    if any(word in error for word in _TIMED_OUT):
+        return "timeout"
+    return "cancelled" if _CANCELLED in error else "tool_error"
+
+
+def _tells_an_error(observation: str) -> bool:
+    """Whether what came back is an object that calls itself an error, as runtimes hand failures to their models."""
+    if not observation.lstrip().startswith("{"):
+        return False
+    try:
+        value = mapping(json.loads(observation))
+    except (ValueError, RecursionError):
+        return False
+    return value.get("isError") is True or marked_outcome({**value, "outcome": None}) == "tool_error"
+
+
+def _call_ids(spans: Sequence[Span]) -> frozenset[str] | None:
+    """The ids of the calls that left spans; None where one of them names no id, so that none can be missed."""
+    ids = [as_text(span.get("call_id")) for span in spans if span.operation in TOOL_OPERATIONS]
+    return frozenset(ids) if all(ids) else None
+
+
+def _answers(span: Span, chats: _Exchange, with_spans: frozenset[str] | None) -> Iterator[Message]:
+    """What the agent said to the user in a chat span, and its calls that left no span, as those of unknown tools do.
+
+    What it said beside a call is no step.
+    """
+    for message in messages_of(span, "output"):
         if message.text and not message.calls:
             yield Message("assistant", message.text, seconds=span.seconds, tokens=count(span.get("output_tokens")))
+        if with_spans is not None:
+            missed = [call for call in message.calls if call.call_id not in with_spans]
+            yield from _missed_calls(missed, chats)
+
+
+def _missed_calls(calls: Sequence[Call], chats: _Exchange) -> Iterator[Message]:
+    for call in calls:
+        observation = chats.observations.get(call.call_id)
+        if observation is not None:
+            outcome: Outcome = "tool_error" if _tells_an_error(observation) else "unknown"
+            yield Message("assistant", calls=(call,))
+            yield Message("tool", observation, call_id=call.call_id, outcome=outcome)
 
 
 def _longest_chat(spans: Sequence[Span]) -> list[Message]:
     """Where tools left no spans: the messages of the chat that saw most of the conversation."""
     chats = [
-        chat_messages(span.get("input_messages")) + chat_messages(span.get("output_messages"))
+        messages_of(span, "input") + messages_of(span, "output")
         for span in spans
         if span.operation in CHAT_OPERATIONS | AGENT_OPERATIONS
     ]
     return max(chats, key=len, default=[])
 
 
-def chat_messages(value: Json) -> list[Message]:
-    """Messages as the GenAI conventions write them, as a list or its JSON text; empty where they are not recorded."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return []
-    return [message for raw in objects(value) for message in _messages(raw)]
-
-
-def _messages(raw: dict[str, Json]) -> Iterator[Message]:
-    role = _ROLES.get(as_text(raw.get("role")), "system")
-    parts = objects(raw.get("parts"))
-    texts = [as_text(part.get("content")) for part in parts if part.get("type") == "text"]
-    calls = [part for part in parts if part.get("type") == "tool_call" and part.get("name")]
-    for part in parts:
-        if part.get("type") == "tool_call_response":
-            observation = part.get("response", part.get("result"))
-            yield Message("tool", as_text(observation), call_id=as_text(part.get("id")))
-    text = "\n".join(texts) if parts else as_text(raw.get("content"))
-    if role != "tool":
-        yield Message(
-            role,
-            text="" if calls else text,
-            calls=tuple(
-                Call(as_text(part["name"]), as_arguments(part.get("arguments")), as_text(part.get("id")))
-                for part in calls
-            ),
-            aside=text if calls else "",
-        )
+def _agent_input(spans: Sequence[Span]) -> str:
+    """What an agent was given as plain text, for where no message was recorded."""
+    given = (span.attributes.get("input.value") for span in spans if span.operation in AGENT_OPERATIONS)
+    return next((text for text in given if isinstance(text, str) and text.strip()), "")
 
 
 def _first(spans: Sequence[Span], meaning: str) -> str:
