@@ -7,6 +7,7 @@ import pytest
 
 RUNTIMES = [
     ("selector.adapters.pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ("selector.adapters.smolagents", "smolagents", "smolagents"),
 ]
 
 
