@@ -8,6 +8,7 @@ import pytest
 RUNTIMES = [
     ("selector.adapters.pydantic_ai", "pydantic_ai", "pydantic-ai"),
     ("selector.adapters.smolagents", "smolagents", "smolagents"),
+    ("selector.adapters.agent_framework", "agent_framework", "agent-framework"),
 ]
 
 
