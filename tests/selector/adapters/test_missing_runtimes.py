@@ -9,6 +9,7 @@ RUNTIMES = [
     ("selector.adapters.pydantic_ai", "pydantic_ai", "pydantic-ai"),
     ("selector.adapters.smolagents", "smolagents", "smolagents"),
     ("selector.adapters.agent_framework", "agent_framework", "agent-framework"),
+    ("selector.adapters.google_adk", "google.adk", "google-adk"),
 ]
 
 
