@@ -28,6 +28,9 @@ except ImportError as error:
 Judge = Callable[[Event], bool | None]
 Mode = types.FunctionCallingConfigMode
 
+FINAL = "set_model_response"
+"""The tool by which a model gives an answer that has a schema; it is neither recommended nor refused nor recorded."""
+
 
 class GuidedRun:
     """One run of an app; its episode begins with the first request to a model, or call of a tool."""
@@ -109,8 +112,9 @@ class Guidance(BasePlugin):
         if run is None:
             return
         with self._no_failure("advice could not be given"):
-            tools = [ToolSpec(name, tool.description or "") for name, tool in llm_request.tools_dict.items()]
             run.names = set(llm_request.tools_dict)
+            offered = [tool for tool in llm_request.tools_dict.values() if tool.name != FINAL]
+            tools = [ToolSpec(tool.name, tool.description or "") for tool in offered]
             events = callback_context.session.events
             advice = await run.begun(events).arecommend(heard(user_texts(events)).state, tools)
             give(llm_request, advice)
@@ -160,7 +164,9 @@ class Guidance(BasePlugin):
     ) -> None:
         """Take in what a tool gave back; a call that waits for someone has not been made."""
         run = self._runs.get(tool_context.invocation_id)
-        if run is None or run.episode is None or tool_context.function_call_id in run.refused_calls:
+        if run is None or run.episode is None or tool.name == FINAL:
+            return
+        if tool_context.function_call_id in run.refused_calls:
             return
         actions = tool_context.actions
         if not actions.requested_tool_confirmations and not actions.requested_auth_configs:

@@ -13,7 +13,7 @@ from google.adk.apps import App
 from google.adk.events import Event
 from google.adk.models import BaseLlm, LlmResponse
 from google.adk.runners import InMemoryRunner
-from google.adk.tools import FunctionTool
+from google.adk.tools import AgentTool, FunctionTool
 from google.genai import types
 
 from selector.adapters.advisor import Advisor
@@ -227,6 +227,28 @@ async def test_a_choice_of_tools_that_the_user_set_is_kept():
         agent = LlmAgent(name="root", model=script, tools=functions, generate_content_config=config)
         await run(InMemoryRunner(app=App(name="scripted", root_agent=agent, plugins=[Guidance(advisor)])), TASK)
     assert script.asked[0].forced == "count"
+
+
+async def test_an_agent_that_is_called_as_a_tool_is_a_run_of_its_own():
+    inner = LlmAgent(name="helper", description="Helps.", model=Script.of([SEARCH, "found"]), tools=[search])
+    outer = Script.of([[ScriptedCall("helper", {"request": "look"})], "42"])
+    with advised("suggest") as advisor:
+        await run(runner_of(outer, advisor, [AgentTool(inner)]), TASK)
+        assert [[step.tool for step in one.steps] for one in live(advisor)] == [["search"], ["helper"]]
+
+
+async def test_an_agent_that_hands_over_to_another_goes_on_with_its_episode():
+    other = LlmAgent(name="other", description="Searches.", model=Script.of([SEARCH, "42"]), tools=[search])
+    script = Script.of([[ScriptedCall("transfer_to_agent", {"agent_name": "other"})]])
+    with advised("suggest") as advisor:
+        agent = LlmAgent(name="root", model=script, sub_agents=[other])
+        await run(InMemoryRunner(app=App(name="scripted", root_agent=agent, plugins=[Guidance(advisor)])), TASK)
+        assert [step.tool for step in steps_of(advisor)] == ["transfer_to_agent", "search"]
+
+
+def search(query: str) -> str:
+    """Find something by its name."""
+    return f"found {query}"
 
 
 def polite() -> dict:

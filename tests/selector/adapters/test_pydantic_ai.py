@@ -133,19 +133,24 @@ async def test_a_run_whose_events_are_streamed_is_guided():
     assert "`search`" in script.asked[0].text
 
 
-@pytest.mark.parametrize("word", [True, False, None])
-async def test_a_judge_is_asked_about_the_result_of_a_run(word):
-    judged = []
-
+@pytest.mark.parametrize("way", PydanticAI.ways)
+async def test_a_judge_is_asked_about_the_result_of_a_run_and_its_word_is_stored(way):
     def judge(result):
-        judged.append(result.output)
-        return word
+        return {"42": True, "43": False, "44": None}[result.output]
 
     with advised("suggest") as advisor:
-        await agent_of(Script([SEARCH, "42"]), advisor, judge=judge).run(TASK)
-        trajectory = last_trajectory(advisor)
-    assert judged == ["42"]
-    assert (trajectory.success, trajectory.stop_reason) == (word, "finished")
+        for answer in ("42", "43", "44"):
+            agent = agent_of(Script([SEARCH, answer]), advisor, judge=judge)
+            assert await PydanticAI()._run(agent, Play(ScriptedTools(), (), way)) == answer
+        assert [one.success for one in stored(advisor) if one.source == "live"] == [True, False, None]
+
+
+async def test_a_run_whose_stream_is_not_read_to_its_end_is_left_unfinished():
+    with advised("suggest") as advisor:
+        async with agent_of(Script([SEARCH, "42"]), advisor).run_stream(TASK) as streamed:
+            async for _ in streamed.stream_text():
+                break
+        assert last_trajectory(advisor).stop_reason == "censored"
 
 
 async def test_a_judge_that_raises_leaves_the_run_unjudged_and_is_said_once(caplog):
