@@ -15,6 +15,7 @@ from google.adk.models import BaseLlm, LlmResponse
 from google.adk.runners import InMemoryRunner
 from google.adk.tools import AgentTool, FunctionTool
 from google.genai import types
+from pydantic import BaseModel
 
 from selector.adapters.advisor import Advisor
 from selector.adapters.google_adk import Guidance
@@ -235,6 +236,22 @@ async def test_an_agent_that_is_called_as_a_tool_is_a_run_of_its_own():
     with advised("suggest") as advisor:
         await run(runner_of(outer, advisor, [AgentTool(inner)]), TASK)
         assert [[step.tool for step in one.steps] for one in live(advisor)] == [["search"], ["helper"]]
+
+
+class Sum(BaseModel):
+    amount: int
+
+
+async def test_the_tool_that_gives_an_answer_with_a_schema_is_no_step():
+    script = Script.of([SEARCH, [ScriptedCall("set_model_response", {"amount": 42})]])
+    with advised("narrow") as advisor:
+        agent = LlmAgent(name="root", model=script, tools=[search], output_schema=Sum)
+        events = await run(
+            InMemoryRunner(app=App(name="scripted", root_agent=agent, plugins=[Guidance(advisor)])), TASK
+        )
+        assert [step.tool for step in steps_of(advisor)] == ["search"]
+    assert "set_model_response" in script.asked[0].tools
+    assert "42" in text_of(events)
 
 
 async def test_an_agent_that_hands_over_to_another_goes_on_with_its_episode():
