@@ -10,7 +10,7 @@ from typing import Any
 
 from selector.adapters.advice import Advice
 from selector.adapters.advisor import AdvisedEpisode, Advisor
-from selector.adapters.conversation import heard
+from selector.adapters.conversation import Heard, heard
 from selector.adapters.hosting import judged, observed_error, refused
 from selector.adapters.needs import needs
 from trajstore.schema import ToolSpec
@@ -73,7 +73,9 @@ class GuidedRun:
 
     def __init__(self, advisor: Advisor, judge: Judge | None, messages: Sequence[Message]) -> None:
         self.advisor, self.judge = advisor, judge
-        self.said = heard(user_texts(messages))
+        self.said = Heard()
+        with self.no_failure("a message could not be read"):
+            self.said = heard(user_texts(messages))
         self.episode: AdvisedEpisode | None = None
         self.is_force_refused = False
 
@@ -93,11 +95,13 @@ class GuidedRun:
 
     async def end(self, result: object) -> None:
         """End the episode: judged where there is a response, left where it waits for someone."""
-        if self.episode is None or not isinstance(result, AgentResponse) or result.user_input_requests:
-            self.abandon()
+        if self.episode is None:
             return
         with self.no_failure("an episode could not be ended"):
-            await self.episode.afinish(judged(self.advisor, self.judge, result))
+            if not isinstance(result, AgentResponse) or result.user_input_requests:
+                self.episode.abandon()
+            else:
+                await self.episode.afinish(judged(self.advisor, self.judge, result))
 
     def abandon(self) -> None:
         """Leave the episode unfinished."""

@@ -16,6 +16,7 @@ try:
     from google.adk.agents.callback_context import CallbackContext
     from google.adk.agents.invocation_context import InvocationContext
     from google.adk.events.event import Event
+    from google.adk.events.event_actions import EventActions
     from google.adk.models.llm_request import LlmRequest
     from google.adk.models.llm_response import LlmResponse
     from google.adk.plugins.base_plugin import BasePlugin
@@ -96,11 +97,11 @@ class Guidance(BasePlugin):
         run = self._ended(invocation_context.invocation_id)
         if run is None or run.episode is None:
             return
-        if run.final is None or invocation_context.is_aborted or is_open(run.final):
-            run.abandon()
-            return
         with self._no_failure("an episode could not be ended"):
-            await run.episode.afinish(judged(self.advisor, self.judge, run.final))
+            if run.final is None or is_open(run.final) or getattr(invocation_context, "is_aborted", False):
+                run.episode.abandon()
+            else:
+                await run.episode.afinish(judged(self.advisor, self.judge, run.final))
 
     async def on_run_error_callback(self, *, invocation_context: InvocationContext, error: Exception) -> None:
         """Leave a run that failed."""
@@ -166,11 +167,8 @@ class Guidance(BasePlugin):
         run = self._runs.get(tool_context.invocation_id)
         if run is None or run.episode is None or tool.name == FINAL:
             return
-        if tool_context.function_call_id in run.refused_calls:
-            return
-        actions = tool_context.actions
-        if not actions.requested_tool_confirmations and not actions.requested_auth_configs:
-            with self._no_failure("a step could not be taken in"):
+        with self._no_failure("a step could not be taken in"):
+            if tool_context.function_call_id not in run.refused_calls and not asks(tool_context.actions):
                 run.episode.observe(tool.name, tool_args, outcome_of(tool.name, result, tool_context), shown(result))
 
     async def on_tool_error_callback(
@@ -233,8 +231,12 @@ def force(request: LlmRequest, name: str) -> bool:
 
 def is_open(event: Event) -> bool:
     """Whether the last event of a run is an error, or asks for something that has to be answered first."""
-    asks = event.actions.requested_tool_confirmations or event.actions.requested_auth_configs
-    return bool(event.error_code or event.long_running_tool_ids or asks)
+    return bool(event.error_code or event.long_running_tool_ids or asks(event.actions))
+
+
+def asks(actions: EventActions) -> bool:
+    """Whether something has to be confirmed or a credential given."""
+    return bool(actions.requested_tool_confirmations or actions.requested_auth_configs)
 
 
 def outcome_of(name: str, result: object, context: ToolContext) -> Outcome:
