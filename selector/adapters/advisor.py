@@ -159,16 +159,17 @@ class AdvisedEpisode:
         What is no JSON is kept as text.  An outcome that is none of `Outcome` counts as "unknown", never as a success.
         """
         known: Outcome = outcome if outcome in OUTCOMES else "unknown"
-        step = Step(
-            index=0,
-            tool=plain_text(tool) or "unnamed",
-            state=self._state,
-            args=plain_json(args),
-            observation=plain_text(observation),
-            outcome=known,
-            error=None if error is None else plain_text(str(error)),
-        )
-        self._advisor.submit(lambda: self._work.record(step))
+        with self._advisor.complaints.instead_of_raising("a step could not be taken in"):
+            step = Step(
+                index=0,
+                tool=plain_text(tool) or "unnamed",
+                state=self._state,
+                args=plain_json(args),
+                observation=plain_text(observation),
+                outcome=known,
+                error=None if error is None else plain_text(str(error)),
+            )
+            self._advisor.submit(lambda: self._work.record(step))
 
     async def aobserve(
         self,

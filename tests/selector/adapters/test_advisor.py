@@ -261,6 +261,21 @@ def test_anything_can_be_handed_over_as_arguments_and_as_an_observation(value: o
     plain_text(value).encode()
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("nobody can read this")
+
+
+def test_arguments_that_cannot_be_read_raise_nothing_and_are_said(caplog):
+    with advised("suggest") as advisor, caplog.at_level(logging.WARNING, logger="selector.adapters"):
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": Unprintable()}, "ok", "found")
+        episode.observe("calculate", {"expression": "6*7"}, "ok", "42")
+        episode.finish()
+        assert [step.tool for step in last_trajectory(advisor).steps] == ["calculate"]
+    assert "nobody can read this" in caplog.text
+
+
 def test_what_is_nested_without_end_becomes_text():
     deep: list[object] = []
     deep.append(deep)
