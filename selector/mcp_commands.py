@@ -1,5 +1,6 @@
 """The commands that speak the Model Context Protocol: mcp, and mcp-proxy."""
 
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -50,3 +51,39 @@ def mcp(
         serve_http(server, address, lambda url: say(f"experience of {db} at {url}; Ctrl-C ends the server"))
     finally:
         server.close()
+
+
+def mcp_proxy(  # noqa: PLR0913 - one argument for one option
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND ARGS...", help="What starts the MCP server.")
+    ] = None,
+    *,
+    db: DatabaseOption,
+    mode: ModeOption = None,
+    url: Annotated[str, typer.Option(metavar="URL", help="An MCP server over HTTP, instead of a command.")] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VARIABLE", help="A header for --url, its value from the environment."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="The task of clients that do not tell theirs.")] = "",
+    has_hints: Annotated[bool, typer.Option("--hints/--no-hints", help="Put hints into what calls return.")] = True,
+    hides: Annotated[bool, typer.Option("--hide/--no-hide", help="Do not list refused tools.")] = False,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Stand in front of any MCP server: pass everything on, learn from its calls, and guide whoever makes them.
+
+    Speaks over stdin and stdout; the server is started with the same environment.  A store is made where none is.
+    """
+    from selector.adapters.mcp_proxy import GuidingProxy  # noqa: PLC0415 - the SDK takes a second, and is optional
+    from selector.adapters.mcp_routes import ProxySettings  # noqa: PLC0415 - as above
+    from selector.adapters.mcp_serving import run_until_closed, serve_proxy  # noqa: PLC0415 - as above
+    from selector.adapters.mcp_upstream import headers_from, reached, started  # noqa: PLC0415 - as above
+
+    if bool(command) == bool(url):
+        raise SelectorUsageError("give either -- COMMAND ARGS... or --url URL, and not both")
+    if header and not url:
+        raise SelectorUsageError("--header is for --url: a server that is started has no headers")
+    upstream = reached(url, headers_from(header or [], os.environ)) if url else started(command or [])
+    settings = AdvisorSettings(namespace=namespace or "default", keeps_tools=not hides)
+    proxy = GuidingProxy(Advisor.open(db, mode, settings), ProxySettings(task, has_hints))
+    run_until_closed(serve_proxy(proxy, upstream), proxy.close)

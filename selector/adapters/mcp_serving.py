@@ -6,23 +6,28 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from selector.adapters.needs import needs
 
 try:
     import uvicorn
+    from mcp.client._transport import TransportStreams
     from mcp.server.mcpserver import MCPServer
+    from mcp.server.stdio import stdio_server
     from mcp.server.transport_security import TransportSecuritySettings
 except ImportError as error:
     raise needs("mcp", "the MCP SDK") from error
 
+from selector.adapters.mcp_proxy import GuidingProxy
 from selector.errors import SelectorUsageError
 from trajstore.errors import StoreUnavailable
+from trajstore.output import say
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 GRACE_SECONDS = 2
+FLUSH_SECONDS = 0.1  # for what was just sent to be written
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -103,6 +108,39 @@ def run_until_closed(work: Coroutine[object, object, None], store: Callable[[], 
         asyncio.run(served())
     finally:
         store()
+
+
+async def serve_proxy(proxy: GuidingProxy, upstream: AbstractAsyncContextManager[TransportStreams]) -> None:
+    """Stand between whoever is at stdin and stdout and a server, until one of them goes away.
+
+    `stdio_client` and `streamable_http_client` of the SDK give an `upstream`.  Where it is the server that has gone, or
+    cannot be reached, the process ends: the client's end of stdin cannot be closed from here.
+    """
+    async with stdio_server() as client:
+        try:
+            async with upstream as server:
+                if await proxy.run(client, server) == "client":
+                    for stream in client:  # whoever reads and writes for them waits for that
+                        await stream.aclose()
+                    return
+            problem = "it has gone away"
+        except Exception as error:  # noqa: BLE001 - whatever a server or the way to it fails with, its client must hear of it
+            problem = str(_first(error)) or type(_first(error)).__name__
+        proxy.close()
+        say(f"the MCP server behind the proxy is lost: {problem}")
+        await asyncio.sleep(FLUSH_SECONDS)
+        os._exit(1)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group, or the one there is.
+
+    >>> _first(ExceptionGroup("several", [ValueError("a"), KeyError("b")]))
+    ValueError('a')
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _store_and_end(store: Callable[[], None], number: signal.Signals) -> None:

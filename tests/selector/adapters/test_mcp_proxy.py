@@ -1,4 +1,4 @@
-"""The MCP proxy: what goes through it comes out as it was, calls are observed as they went, and refused ones do not run."""
+"""The MCP proxy: what goes through it comes out as it was, and calls are observed as they went."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,10 +17,8 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.types import CallToolResult, TextContent
 
 from selector.adapters.advisor import Advisor
-from selector.adapters.mcp_messages import STATE, TASK
+from selector.adapters.mcp_messages import TASK
 from selector.adapters.mcp_proxy import GuidingProxy
-from selector.adapters.mcp_routes import ProxySettings
-from selector.adapters.scripted_tools import TASK as SCRIPTED_TASK
 from selector.adapters.scripted_tools import ScriptedTools
 from selector.adapters.testing import (
     Ability,
@@ -30,10 +28,7 @@ from selector.adapters.testing import (
     Played,
     ScriptedCall,
     Way,
-    advised,
     cases_of,
-    last_trajectory,
-    steps_of,
 )
 
 MODES = ["legacy", "auto"]  # both versions of the protocol: with a handshake, and without
