@@ -1,6 +1,11 @@
 """What the tools of the MCP server take and return: typed records, since a client is shown the schema of each."""
 
-from pydantic import BaseModel, Field
+from selector.adapters.needs import needs
+
+try:
+    from pydantic import BaseModel, Field
+except ImportError as error:
+    raise needs("mcp", "the MCP SDK") from error
 
 
 class OfferedTool(BaseModel):

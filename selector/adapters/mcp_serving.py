@@ -5,8 +5,8 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
 from selector.adapters.needs import needs
@@ -149,15 +149,11 @@ def _store_and_end(store: Callable[[], None], number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-@contextmanager
-def _bound(address: Address) -> Iterator[socket.socket]:
+def _bound(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((address.host, address.port))
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{address.host}:{address.port} cannot be had ({error.strerror}): give another --http port, 0 for any"
-            ) from error
-        yield listening
+    try:
+        return socket.create_server((address.host, address.port), family=family)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{address.host}:{address.port} cannot be had ({error.strerror}): give another --http port, 0 for any"
+        ) from error
