@@ -68,6 +68,9 @@ def mcp_proxy(  # noqa: PLR0913 - one argument for one option
     task: Annotated[str, typer.Option(help="The task of clients that do not tell theirs.")] = "",
     has_hints: Annotated[bool, typer.Option("--hints/--no-hints", help="Put hints into what calls return.")] = True,
     hides: Annotated[bool, typer.Option("--hide/--no-hide", help="Do not list refused tools.")] = False,
+    budget: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.001, help="How long an answer may wait for a decision.")
+    ] = 0.1,
     namespace: NamespaceOption = None,
 ) -> None:
     """Stand in front of any MCP server: pass everything on, learn from its calls, and guide whoever makes them.
@@ -84,6 +87,6 @@ def mcp_proxy(  # noqa: PLR0913 - one argument for one option
     if header and not url:
         raise SelectorUsageError("--header is for --url: a server that is started has no headers")
     upstream = reached(url, headers_from(header or [], os.environ)) if url else started(command or [])
-    settings = AdvisorSettings(namespace=namespace or "default", keeps_tools=not hides)
+    settings = AdvisorSettings(namespace=namespace or "default", budget_seconds=budget, keeps_tools=not hides)
     proxy = GuidingProxy(Advisor.open(db, mode, settings), ProxySettings(task, has_hints))
     run_until_closed(serve_proxy(proxy, upstream), proxy.close)
