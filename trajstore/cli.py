@@ -126,6 +126,8 @@ def _repeat_options(words: Sequence[str]) -> list[str]:
 
     >>> _repeat_options(["evaluate", "--train", "a", "b", "--json"])
     ['evaluate', '--train', 'a', '--train', 'b', '--json']
+    >>> _repeat_options(["mcp-proxy", "--", "server", "--train", "a", "b"])
+    ['mcp-proxy', '--', 'server', '--train', 'a', 'b']
     """
     end = words.index("--") if "--" in words else len(words)
     spread: list[str] = []

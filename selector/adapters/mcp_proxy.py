@@ -5,13 +5,12 @@ What it does not understand goes through as it is, in both directions and in bot
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from selector.adapters.needs import needs
 
 try:
     import anyio
-    from mcp.client._transport import ReadStream, TransportStreams
     from mcp.shared.message import ClientMessageMetadata, SessionMessage
     from mcp.types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
 except ImportError as error:
@@ -19,10 +18,9 @@ except ImportError as error:
 
 from selector.adapters.advisor import Advisor
 from selector.adapters.mcp_messages import http_headers
-from selector.adapters.mcp_routes import ProxySettings, Routed
+from selector.adapters.mcp_routes import Incoming, ProxySettings, Routed, Streams
 from selector.adapters.mcp_session import GuidedSession
 
-Source: TypeAlias = ReadStream[SessionMessage | Exception]
 Side = Literal["client", "server"]
 
 
@@ -36,7 +34,7 @@ class GuidingProxy:
         self._advisor, self._settings = advisor, settings or ProxySettings()
         self._sessions: set[GuidedSession] = set()
 
-    async def run(self, client: TransportStreams, server: TransportStreams) -> Side:
+    async def run(self, client: Streams, server: Streams) -> Side:
         """Pass messages between a client and a server until one of them goes away: which one is returned.
 
         Then the episode is abandoned.
@@ -63,9 +61,7 @@ class GuidingProxy:
 class _Pump:
     """Moves the messages of one connection; the end of either side, `gone`, is the end of both."""
 
-    def __init__(
-        self, client: TransportStreams, server: TransportStreams, session: GuidedSession, both: anyio.CancelScope
-    ) -> None:
+    def __init__(self, client: Streams, server: Streams, session: GuidedSession, both: anyio.CancelScope) -> None:
         (self._from_client, self._to_client), (self._from_server, self._to_server) = client, server
         self._session, self._both = session, both
         self.gone: Side = "client"
@@ -80,7 +76,7 @@ class _Pump:
         self._session.close("tool_error")
         self._both.cancel()
 
-    async def _move(self, source: Source, route: Callable[[JSONRPCMessage], Awaitable[Routed]]) -> None:
+    async def _move(self, source: Incoming, route: Callable[[JSONRPCMessage], Awaitable[Routed]]) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for item in source:
                 if isinstance(item, SessionMessage):  # anything else is a line that is no message

@@ -6,14 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from selector.adapters.needs import needs
 
 try:
     import uvicorn
-    from mcp.client._transport import TransportStreams
+    from mcp.client import Transport
     from mcp.server.mcpserver import MCPServer
     from mcp.server.stdio import stdio_server
     from mcp.server.transport_security import TransportSecuritySettings
@@ -110,7 +110,7 @@ def run_until_closed(work: Coroutine[object, object, None], store: Callable[[], 
         store()
 
 
-async def serve_proxy(proxy: GuidingProxy, upstream: AbstractAsyncContextManager[TransportStreams]) -> None:
+async def serve_proxy(proxy: GuidingProxy, upstream: Transport) -> None:
     """Stand between whoever is at stdin and stdout and a server, until one of them goes away.
 
     `stdio_client` and `streamable_http_client` of the SDK give an `upstream`.  Where it is the server that has gone, or

@@ -1,7 +1,8 @@
 """One connection between a client and a server, as an episode: what goes by is observed, and advice goes with it."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from selector.adapters.needs import needs
@@ -52,8 +53,11 @@ Answer: TypeAlias = JSONRPCResponse | JSONRPCError
 class GuidedSession:
     """What is known of one connection; `version` is that of its handshake, "" before one and where there is none."""
 
-    def __init__(self, advisor: Advisor, settings: ProxySettings) -> None:
+    def __init__(
+        self, advisor: Advisor, settings: ProxySettings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._advisor, self._settings = advisor, settings
+        self._clock, self._heard_at = clock, clock()
         self._lock = asyncio.Lock()
         self._pending: dict[RequestId, Call | Listing | Opening] = {}
         self._held: dict[RequestId, JSONRPCRequest] = {}
@@ -245,8 +249,11 @@ class GuidedSession:
         return JSONRPCResponse(jsonrpc="2.0", id=request.id, result=result)
 
     def _hear(self, params: Json) -> None:
-        """Take in what the client says of task and state; another task is another episode."""
-        said = told(params)
+        """Take in what the client says of task and state; another task, or one after a pause, is another episode."""
+        said, before, self._heard_at = told(params), self._heard_at, self._clock()
+        has_paused = self._heard_at - before > self._settings.pause_seconds and not self._is_busy
+        if has_paused:
+            self._leave()
         if said.task and said.task != self._task:
             self._leave()
             self._task, self._state = said.task, ""

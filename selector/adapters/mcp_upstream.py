@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
+from typing import Any
 
 from selector.adapters.needs import needs
 
 try:
     import httpx2
-    from mcp.client._transport import TransportStreams
+    from mcp.client import Transport
     from mcp.client.stdio import StdioServerParameters, stdio_client
     from mcp.client.streamable_http import streamable_http_client
 except ImportError as error:
@@ -21,15 +22,19 @@ SECONDS = 30.0
 SECONDS_BETWEEN_EVENTS = 300.0
 
 
-def started(command: Sequence[str]) -> AbstractAsyncContextManager[TransportStreams]:
+def started(command: Sequence[str]) -> Transport:
     """A server that is started by a command, in this process's folder and with its environment, and ended with it."""
     program, *args = command
     return stdio_client(StdioServerParameters(command=program, args=args, env=dict(os.environ)), errlog=sys.stderr)
 
 
-@asynccontextmanager
-async def reached(url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[TransportStreams]:
+def reached(url: str, headers: Mapping[str, str] | None = None) -> Transport:
     """A server at an address of HTTP, asked with these headers."""
+    return _reached(url, headers)
+
+
+@asynccontextmanager
+async def _reached(url: str, headers: Mapping[str, str] | None) -> AsyncIterator[Any]:  # Any: the SDK's own streams
     timeout = httpx2.Timeout(SECONDS, read=SECONDS_BETWEEN_EVENTS)
     async with (
         httpx2.AsyncClient(headers=headers, timeout=timeout) as asking,

@@ -11,7 +11,7 @@ import pytest
 from command_line import ALONE, native_line, trajstore, trajstore_alone, write_log
 
 import trajstore as package
-from trajstore.cli import Failure, _repeat_options, explain
+from trajstore.cli import Failure, explain
 from trajstore.errors import NewerStore, StoreUnavailable
 
 
@@ -245,8 +245,3 @@ def test_json_is_ascii_whatever_the_log_holds(tmp_path: Path, store_path: Path):
     ran = trajstore_alone("stats", "--db", store_path, "--json")
     assert ran.stdout.isascii()
     assert json.loads(ran.stdout)["tools"] == {"öffne 🚪": 1}
-
-
-def test_the_words_of_another_program_stay_as_they_are():
-    words = ["mcp-proxy", "--db", "a.db", "--", "server", "--train", "b", "c"]
-    assert _repeat_options(words) == words

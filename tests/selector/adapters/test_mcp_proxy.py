@@ -366,6 +366,22 @@ async def test_another_task_is_another_trajectory(mode: str):
     assert stored == [("first", ["a", "b"]), ("second", ["second"])]
 
 
+async def test_after_a_long_pause_another_trajectory_begins():
+    moments = [0.0]
+    call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "look", "arguments": {}}}
+    with advised("suggest") as advisor:
+        session = GuidedSession(advisor, ProxySettings(pause_seconds=60.0), clock=lambda: moments[-1])
+        tools = JSONRPCResponse(jsonrpc="2.0", id=0, result={"tools": [{"name": "look"}]})
+        await session.from_client(JSONRPCRequest(jsonrpc="2.0", id=0, method="tools/list"))
+        await session.from_server(tools)
+        for number, moment in enumerate((10.0, 70.0, 140.0), start=1):
+            moments.append(moment)
+            await session.from_client(JSONRPCRequest(id=number, **call))
+            await session.from_server(JSONRPCResponse(jsonrpc="2.0", id=number, result={"content": []}))
+        session.close()
+        assert [len(one.steps) for one in live(advisor)] == [2, 1]
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_the_client_tells_of_its_task_stays_with_the_proxy(mode: str):
     with advised("suggest") as advisor:
