@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from selector.adapters.needs import needs
@@ -84,6 +85,8 @@ class GuidedSession:
         with self._advisor.complaints.instead_of_raising("a message of an MCP server could not be followed"):
             if isinstance(message, JSONRPCResponse | JSONRPCError):
                 return await self._answer(message)
+            if isinstance(message, JSONRPCNotification) and message.method == LIST_CHANGED:
+                self.tools = replace(self.tools, is_complete=False)
         return Routed(to_client=(message,))
 
     def close(self, outcome: Outcome = "cancelled") -> None:
@@ -209,14 +212,14 @@ class GuidedSession:
         listed = result.get("tools")
         tools = [tool for tool in listed if isinstance(tool, dict)] if isinstance(listed, list) else []
         self.tools = self.tools.with_page(tools, is_first=is_first, is_last=not result.get("nextCursor"))
+        self._hear_name(result)
         return tools
 
     def _opened(self, answer: JSONRPCResponse) -> JSONRPCResponse:
         """Learn the server's name; where the list of its tools will change, the client is told that it may."""
         result = answer.result
         self.version = str(result.get("protocolVersion", ""))
-        if not self._task and (name := server_name(result)):
-            self._task = f"Use the tools of {name}."
+        self._hear_name(result)
         capabilities = result.get("capabilities")
         if self._advisor.settings.keeps_tools or not self.version or not isinstance(capabilities, dict):
             return answer
@@ -258,6 +261,11 @@ class GuidedSession:
             self._leave()
             self._task, self._state = said.task, ""
         self._state = said.state or self._state
+
+    def _hear_name(self, result: Json) -> None:
+        """Without a task of the client's it is named after the server."""
+        if not self._task and (name := server_name(result)):
+            self._task = f"Use the tools of {name}."
 
     def _leave(self) -> None:
         if self._episode is not None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -216,6 +218,30 @@ async def test_progress_and_changes_of_the_list_reach_the_client(mode: str):
     assert text_of(fresh).startswith("new")
     assert outcomes == {"march": "ok", "grow": "ok", "fresh": "ok"}
     assert mode == "auto" or "notifications/tools/list_changed" in heard
+
+
+async def test_a_failure_of_a_tool_that_came_later_is_its_own():
+    with advised("suggest") as advisor:
+        session = GuidedSession(advisor, ProxySettings())
+        tools = JSONRPCResponse(jsonrpc="2.0", id=0, result={"tools": [{"name": "look"}]})
+        await session.from_client(JSONRPCRequest(jsonrpc="2.0", id=0, method="tools/list"))
+        await session.from_server(tools)
+        for number in (1, 2):
+            call = JSONRPCRequest(jsonrpc="2.0", id=number, method="tools/call", params={"name": "fresh"})
+            await session.from_client(call)
+            await session.from_server(JSONRPCResponse(jsonrpc="2.0", id=number, result={"isError": True}))
+            await session.from_server(JSONRPCNotification(jsonrpc="2.0", method="notifications/tools/list_changed"))
+        session.close()
+        assert [step.outcome for step in steps_of(advisor)] == ["unknown_tool", "tool_error"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_opens_without_a_word_still_learns_whose_tools_they_are(mode: str):
+    pinned = "2026-07-28" if mode == "auto" else mode
+    with advised("suggest") as advisor:
+        async with connection(advisor, example_server(), pinned) as client:
+            await client.call_tool("look", {"place": "home"})
+        assert last_trajectory(advisor).task.text == "Use the tools of example."
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -552,6 +578,27 @@ async def test_a_server_that_dies_ends_the_connection_and_its_call_failed(tmp_pa
     with TrajectoryStore(db) as store:
         (stored,) = store.trajectories()
     assert [(one.tool, one.outcome) for one in stored.steps] == [("die", "tool_error")]
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_proxy_after_what_is_open_is_stored(tmp_path: Path):
+    db = tmp_path / "agent.db"
+    words = [*ALONE, "mcp-proxy", "--db", db, "--", sys.executable, EXAMPLE]
+    opening = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    requests = [("initialize", opening), ("tools/list", {}), ("tools/call", {"name": "reveal", "arguments": {}})]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ran:
+        assert ran.stdin
+        assert ran.stdout
+        for number, (method, params) in enumerate(requests):
+            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            ran.stdin.write(json.dumps(request) + "\n")
+            ran.stdin.flush()
+            assert json.loads(ran.stdout.readline())["id"] == number
+        ran.terminate()
+        assert ran.wait(SECONDS) == -signal.SIGTERM
+    with TrajectoryStore(db) as store:
+        (stored,) = store.trajectories()
+    assert (stored.stop_reason, [step.tool for step in stored.steps]) == ("censored", ["reveal"])
 
 
 LOST: list[tuple[list[str], str]] = [

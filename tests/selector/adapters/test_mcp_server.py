@@ -329,7 +329,7 @@ async def test_over_http_every_client_has_its_own_episodes_and_only_the_right_na
         statuses = [await _status(url, **headers) for headers in FOREIGN]
         assert await _stored(db) == ["legacy"]  # its session has ended; the newer protocol has none
     assert url.startswith("http://127.0.0.1:")
-    assert statuses == [421, 421, 403, 403]
+    assert statuses == [421, 403, 421, 421, 403, 403]
     with TrajectoryStore(db) as store:
         assert sorted((one.task.text, one.stop_reason) for one in store.trajectories()) == [
             ("auto", "censored"),
@@ -342,7 +342,7 @@ async def test_a_server_that_others_reach_answers_to_the_names_that_were_allowed
     words = ["mcp", "--db", tmp_path / "agent.db", "--http", "0", "--host", "0.0.0.0", "--allow-host", "tools.example"]
     with answering(*words) as url:
         here = url.replace("0.0.0.0", "127.0.0.1")
-        assert [await _status(here, **headers) for headers in FOREIGN] == [421, 421, 403, 403]
+        assert [await _status(here, **headers) for headers in FOREIGN] == [421, 403, 421, 421, 403, 403]
         assert await _status(here, host="tools.example:8000") == 200
         assert await _status(here, host="tools.example", origin="https://tools.example") == 200
 
@@ -357,7 +357,10 @@ async def _stored(db: Path) -> list[str]:
     return []
 
 
+NEWER = {"mcp-protocol-version": "2026-07-28"}
 FOREIGN: list[dict[str, str]] = [
+    {"host": "evil.example", **NEWER},
+    {"origin": "http://evil.example", **NEWER},
     {"host": "evil.example:8000"},
     {"host": "127.0.0.1.evil.example:8000"},
     {"origin": "http://evil.example"},
