@@ -1,50 +1,29 @@
 """The MCP proxy: what goes through it comes out as it was, and calls are observed as they went."""
 
 import asyncio
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 pytest.importorskip("mcp")
 
-import anyio
-from command_line import ALONE, trajstore
-from hypothesis import given
-from hypothesis import strategies as st
 from mcp.client import Client
-from mcp.client._memory import InMemoryTransport
-from mcp.server.mcpserver import MCPServer
-from mcp.shared.exceptions import MCPError
-from mcp.shared.memory import create_client_server_memory_streams
 from mcp.types import (
     ElicitResult,
-    JSONRPCMessage,
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
-    Request,
-    RequestParams,
-    Result,
 )
 from mcp_example_server import example_server
-from mcp_peers import MODES, SECONDS, answering, command, text_of
+from mcp_peers import MODES, SECONDS, connection, server_of, text_of, through
 
 from selector.adapters.advisor import Advisor
 from selector.adapters.episode_work import AdvisorSettings
-from selector.adapters.mcp_messages import EPISODE, STATE, TASK
+from selector.adapters.mcp_messages import TASK
 from selector.adapters.mcp_proxy import GuidingProxy
-from selector.adapters.mcp_routes import FINISH, ProxySettings, Routed
+from selector.adapters.mcp_routes import ProxySettings
 from selector.adapters.mcp_session import GuidedSession
-from selector.adapters.mcp_upstream import reached
 from selector.adapters.scripted_tools import TASK as SCRIPTED_TASK
 from selector.adapters.scripted_tools import ScriptedTools, experienced_store
 from selector.adapters.testing import (
@@ -63,41 +42,7 @@ from selector.adapters.testing import (
 from selector.records import SelectorConfig
 from selector.selector import Selector
 from selector.situation import Situation
-from trajstore.schema import Candidate, Trajectory
-from trajstore.store import TrajectoryStore
-
-
-def server_of(tools: ScriptedTools) -> MCPServer:
-    server = MCPServer("scripted", instructions="Use them well.", log_level="CRITICAL")
-    for function in tools.functions.values():
-        server.add_tool(function)
-    return server
-
-
-@asynccontextmanager
-async def through(proxy: GuidingProxy, server: MCPServer) -> AsyncIterator[Any]:
-    """Streams for a client whose server, in this process, stands behind a proxy."""
-    async with before(proxy, InMemoryTransport(server)) as streams:
-        yield streams
-
-
-@asynccontextmanager
-async def before(proxy: GuidingProxy, server: Any) -> AsyncIterator[Any]:
-    """Streams for a client of a proxy before a server that is reached in any way."""
-    async with (
-        create_client_server_memory_streams() as (for_client, for_proxy),
-        server as upstream,
-        anyio.create_task_group() as running,
-    ):
-        running.start_soon(proxy.run, for_proxy, upstream)
-        yield for_client
-        await for_client[1].aclose()
-
-
-def connection(advisor: Advisor | None, server: MCPServer, mode: str, **given: Any) -> Client:
-    if advisor is None:
-        return Client(InMemoryTransport(server), mode=mode, cache=None, **given)
-    return Client(through(GuidingProxy(advisor), server), mode=mode, cache=None, **given)
+from trajstore.schema import Candidate
 
 
 class Agent:
@@ -134,17 +79,9 @@ async def test_the_proxy_keeps_the_rules_of_adapters(case: Case, way: Way, mode:
     await case(Agent(mode), way)
 
 
-EXAMPLE = str(Path(__file__).with_name("mcp_example_server.py"))
-
-
 def seen(result: Any) -> Any:
     """A result without what a program alone reads."""
     return result.model_copy(update={"meta": None})
-
-
-def live(advisor: Advisor) -> list[Trajectory]:
-    advisor.flush()
-    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -362,302 +299,3 @@ async def test_a_list_that_narrows_says_that_it_has_changed():
     assert after == [name for name in before if name != "search"]
     assert heard.count("notifications/tools/list_changed") == 1
     assert again.is_error
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_without_a_word_of_the_client_the_task_is_named_after_the_server(mode: str):
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), mode) as client:
-            await client.call_tool("look", {"place": "home"})
-        stored = last_trajectory(advisor)
-    assert (stored.task.text, stored.success, stored.stop_reason) == ("Use the tools of example.", None, "censored")
-
-
-async def test_a_task_that_was_given_is_the_task_of_clients_that_tell_none():
-    with advised("suggest") as advisor:
-        proxy = GuidingProxy(advisor, ProxySettings("Keep the house."))
-        async with Client(through(proxy, example_server())) as client:
-            await client.call_tool("look", {"place": "home"})
-        assert last_trajectory(advisor).task.text == "Keep the house."
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_another_task_is_another_trajectory(mode: str):
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), mode) as client:
-            await client.list_tools()
-            for task, state in (("first", "a"), ("first", "b"), ("second", "")):
-                await client.call_tool("look", {"place": "home"}, meta={TASK: task, STATE: state})
-        stored = [(one.task.text, [step.state for step in one.steps]) for one in live(advisor)]
-    assert stored == [("first", ["a", "b"]), ("second", ["second"])]
-
-
-async def test_after_a_long_pause_another_trajectory_begins():
-    moments = [0.0]
-    call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "look", "arguments": {}}}
-    with advised("suggest") as advisor:
-        session = GuidedSession(advisor, ProxySettings(pause_seconds=60.0), clock=lambda: moments[-1])
-        tools = JSONRPCResponse(jsonrpc="2.0", id=0, result={"tools": [{"name": "look"}]})
-        await session.from_client(JSONRPCRequest(jsonrpc="2.0", id=0, method="tools/list"))
-        await session.from_server(tools)
-        for number, moment in enumerate((10.0, 70.0, 140.0), start=1):
-            moments.append(moment)
-            await session.from_client(JSONRPCRequest(id=number, **call))
-            await session.from_server(JSONRPCResponse(jsonrpc="2.0", id=number, result={"content": []}))
-        session.close()
-        assert [len(one.steps) for one in live(advisor)] == [2, 1]
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_what_the_client_tells_of_its_task_stays_with_the_proxy(mode: str):
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), mode) as client:
-            result = await client.call_tool("reveal", {}, meta={TASK: "secret", STATE: "secret", "own": 1})
-    keys = text_of(result).splitlines()[0].split(",")
-    assert "own" in keys
-    assert not [key for key in keys if key.startswith("trajstore")]
-
-
-class Finish(RequestParams):
-    success: object = None
-    reward: object = None
-
-
-class Finished(Result):
-    trajectoryId: str
-
-
-def finish(**params: object) -> Request[Finish, str]:
-    return Request[Finish, str](method=FINISH, params=Finish(**params))
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_client_may_say_how_a_trajectory_ended(mode: str):
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), mode) as client:
-            await client.call_tool("look", {"place": "home"})
-            ended = await client.session.send_request(finish(success=True, reward=0.5), Finished)
-            await client.call_tool("look", {"place": "away"})
-        stored = [(one.success, one.reward, len(one.steps)) for one in live(advisor)]
-        assert advisor.selector.store.get(ended.trajectoryId).success is True
-    assert stored == [(True, 0.5, 1), (None, None, 1)]
-
-
-WRONG: list[tuple[dict[str, object], str]] = [
-    ({"success": "yes"}, "success must be true, false or null, got 'yes'"),
-    ({"reward": 2}, "reward must lie in [0, 1], got 2"),
-]
-
-
-@pytest.mark.parametrize(("params", "sentence"), WRONG)
-async def test_a_wrong_word_about_the_end_is_said_in_one_sentence(params: Any, sentence: str):
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), "auto") as client:
-            await client.call_tool("look", {"place": "home"})
-            with pytest.raises(MCPError) as raised:
-                await client.session.send_request(finish(**params), Finished)
-    assert str(raised.value) == sentence
-
-
-async def test_what_has_not_begun_cannot_be_finished():
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), "auto") as client:
-            with pytest.raises(MCPError, match="no trajectory is open: it begins with the first list of tools"):
-                await client.session.send_request(finish(), Finished)
-
-
-async def test_success_can_be_reported_later_by_the_episode_that_results_name():
-    with advised("suggest") as advisor:
-        async with connection(advisor, example_server(), "auto") as client:
-            await client.list_tools()
-            result = await client.call_tool("look", {"place": "home"})
-        advisor.flush()
-        assert advisor.selector.report_episode((result.meta or {})[EPISODE], success=True) == "applied"
-        assert last_trajectory(advisor).success is True
-
-
-async def test_connections_of_one_proxy_keep_apart():
-    with advised("suggest") as advisor:
-        proxy = GuidingProxy(advisor)
-
-        async def work(number: int) -> None:
-            async with Client(through(proxy, example_server()), mode=MODES[number % 2]) as client:
-                for step in range(3):
-                    await client.call_tool("look", {"place": f"{number} {step}"}, meta={TASK: f"task {number}"})
-
-        await asyncio.gather(*(work(number) for number in range(4)))
-        stored = {one.task.text: [step.args["place"] for step in one.steps] for one in live(advisor)}
-    assert stored == {f"task {number}": [f"{number} {step}" for step in range(3)] for number in range(4)}
-
-
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-OBJECTS = st.dictionaries(st.text(), PLAIN, max_size=3)
-PARAMS = st.none() | OBJECTS
-METHODS = st.text().filter(lambda method: method not in ("tools/call", "tools/list", FINISH))
-MESSAGES: st.SearchStrategy[JSONRPCMessage] = st.one_of(
-    st.builds(JSONRPCRequest, jsonrpc=st.just("2.0"), id=st.integers() | st.text(), method=METHODS, params=PARAMS),
-    st.builds(JSONRPCNotification, jsonrpc=st.just("2.0"), method=METHODS, params=PARAMS),
-    st.builds(JSONRPCResponse, jsonrpc=st.just("2.0"), id=st.integers() | st.text(), result=OBJECTS),
-)
-
-
-@given(st.lists(st.tuples(st.booleans(), MESSAGES), max_size=5))
-def test_what_is_no_business_of_the_proxy_goes_through_unchanged(messages: list[tuple[bool, JSONRPCMessage]]):
-    async def pass_on() -> None:
-        session = GuidedSession(advisor, ProxySettings())
-        for is_clients, message in messages:
-            routed = await (session.from_client(message) if is_clients else session.from_server(message))
-            assert routed == (Routed(to_server=(message,)) if is_clients else Routed(to_client=(message,)))
-
-    with TrajectoryStore(":memory:") as store:
-        advisor = Advisor(Selector(store))
-        asyncio.run(pass_on())
-
-
-ODD = st.sampled_from(["tools/call", "tools/list", "initialize", "notifications/cancelled", FINISH])
-IDS = st.sampled_from([1, 2, "1", "trajstore-tools"])
-NAMED = st.fixed_dictionaries({}, optional={"name": PLAIN, "arguments": PLAIN, "_meta": PLAIN, "requestId": IDS})
-LISTED = st.fixed_dictionaries({}, optional={"tools": PLAIN, "content": PLAIN, "isError": PLAIN, "_meta": PLAIN})
-ODD_MESSAGES: st.SearchStrategy[JSONRPCMessage] = st.one_of(
-    st.builds(JSONRPCRequest, jsonrpc=st.just("2.0"), id=IDS, method=ODD, params=st.none() | NAMED),
-    st.builds(JSONRPCNotification, jsonrpc=st.just("2.0"), method=ODD, params=st.none() | NAMED),
-    st.builds(JSONRPCResponse, jsonrpc=st.just("2.0"), id=IDS, result=LISTED),
-)
-
-
-@given(st.lists(st.tuples(st.booleans(), ODD_MESSAGES), max_size=6))
-def test_no_message_however_odd_stops_the_proxy(messages: list[tuple[bool, JSONRPCMessage]]):
-    async def pass_on() -> None:
-        session = GuidedSession(advisor, ProxySettings(patience_seconds=0.01))
-        for is_clients, message in messages:
-            await (session.from_client(message) if is_clients else session.from_server(message))
-        session.close()
-
-    with TrajectoryStore(":memory:") as store:
-        advisor = Advisor(Selector(store))
-        asyncio.run(pass_on())
-        advisor.flush()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-async def test_the_command_stands_between_a_client_and_a_server_that_it_starts(mode: str, tmp_path: Path):
-    db = tmp_path / "agent.db"
-    with TrajectoryStore(db) as store, experienced_store() as experience:
-        store.add_many(experience.trajectories())
-    words = ["mcp-proxy", "--db", db, "--task", "Walk home.", "--", sys.executable, EXAMPLE]
-    async with Client(command(*words), mode=mode) as client:
-        names = [tool.name for tool in (await client.list_tools()).tools]
-        looked = await client.call_tool("look", {"place": "home"})
-        await client.call_tool("add", {"one": "many", "other": 2})
-        shown = await client.call_tool("show", {"name": "PYTHONPATH"})
-    assert "look" in names
-    assert text_of(looked).startswith("looked at home")
-    assert text_of(shown).startswith(os.environ.get("PYTHONPATH", ""))
-    with TrajectoryStore(db) as store:
-        (stored,) = [one for one in store.trajectories() if one.source == "live"]
-    assert (stored.task.text, stored.stop_reason) == ("Walk home.", "censored")
-    assert [(one.tool, one.outcome) for one in stored.steps] == [
-        ("look", "ok"),
-        ("add", "invalid_args"),
-        ("show", "ok"),
-    ]
-
-
-@pytest.mark.slow
-async def test_a_server_that_dies_ends_the_connection_and_its_call_failed(tmp_path: Path):
-    db = tmp_path / "agent.db"
-    async with Client(command("mcp-proxy", "--db", db, "--", sys.executable, EXAMPLE)) as client:
-        await client.list_tools()
-        with pytest.raises(MCPError, match="closed"):
-            await asyncio.wait_for(client.call_tool("die", {}), SECONDS)
-    with TrajectoryStore(db) as store:
-        (stored,) = store.trajectories()
-    assert [(one.tool, one.outcome) for one in stored.steps] == [("die", "tool_error")]
-
-
-@pytest.mark.slow
-def test_a_signal_ends_the_proxy_after_what_is_open_is_stored(tmp_path: Path):
-    db = tmp_path / "agent.db"
-    words = [*ALONE, "mcp-proxy", "--db", db, "--", sys.executable, EXAMPLE]
-    opening = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    requests = [("initialize", opening), ("tools/list", {}), ("tools/call", {"name": "reveal", "arguments": {}})]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ran:
-        assert ran.stdin
-        assert ran.stdout
-        for number, (method, params) in enumerate(requests):
-            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            ran.stdin.write(json.dumps(request) + "\n")
-            ran.stdin.flush()
-            assert json.loads(ran.stdout.readline())["id"] == number
-        ran.terminate()
-        assert ran.wait(SECONDS) == -signal.SIGTERM
-    with TrajectoryStore(db) as store:
-        (stored,) = store.trajectories()
-    assert (stored.stop_reason, [step.tool for step in stored.steps]) == ("censored", ["reveal"])
-
-
-LOST: list[tuple[list[str], str]] = [
-    (["--", "no-such-program"], "the MCP server behind the proxy is lost: [Errno 2] No such file or directory"),
-    (["--url", "http://127.0.0.1:9/mcp"], "the MCP server behind the proxy is lost: All connection attempts failed"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("words", "sentence"), LOST)
-def test_a_server_that_cannot_be_had_is_said_in_one_sentence(words: list[str], sentence: str, tmp_path: Path):
-    process = subprocess.Popen(
-        [*ALONE, "mcp-proxy", "--db", tmp_path / "a.db", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process as ran:
-        assert ran.stdin
-        assert ran.stdout
-        assert ran.stderr
-        with contextlib.suppress(BrokenPipeError):
-            ran.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}\n')
-            ran.stdin.flush()
-        assert ran.wait(SECONDS) == 1  # although its stdin is still open
-        assert ran.stdout.read() == ""
-        assert ran.stderr.read().startswith(sentence)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_server_over_http_is_guided_too(mode: str, tmp_path: Path):
-    with advised("suggest") as advisor, answering("mcp", "--db", tmp_path / "upstream.db", "--http", "0") as url:
-        async with Client(before(GuidingProxy(advisor), reached(url)), mode=mode) as client:
-            names = [tool.name for tool in (await client.list_tools()).tools]
-            result = await client.call_tool("search_trajectories", {"task": "anything", "limit": 1})
-            wrong = await client.call_tool("search_trajectories", {"task": "anything", "limit": 0})
-        stored = last_trajectory(advisor)
-    assert "search_trajectories" in names
-    assert result.structured_content == {"steps": []}
-    assert wrong.is_error
-    assert stored.task.text == "Use the tools of trajstore."
-    assert [one.outcome for one in stored.steps] == ["ok", "invalid_args"]
-
-
-WRONG_WORDS: list[tuple[list[str], str]] = [
-    ([], "give either -- COMMAND ARGS... or --url URL, and not both"),
-    (["--url", "http://127.0.0.1:9/mcp", "--", "server"], "give either -- COMMAND ARGS... or --url URL, and not both"),
-    (["--header", "A=B", "--", "server"], "--header is for --url: a server that is started has no headers"),
-    (
-        ["--url", "http://127.0.0.1:9/mcp", "--header", "A=NO_SUCH_VARIABLE"],
-        "--header A=NO_SUCH_VARIABLE must be NAME=VARIABLE of a variable that is set: export NO_SUCH_VARIABLE",
-    ),
-]
-
-
-@pytest.mark.parametrize(("words", "sentence"), WRONG_WORDS)
-def test_wrong_words_make_no_store_and_are_said_in_one_sentence(words: list[str], sentence: str, tmp_path: Path):
-    ran = trajstore("mcp-proxy", "--db", tmp_path / "agent.db", *words)
-    assert (ran.exit_code, ran.sentence) == (2, sentence)
-    assert not (tmp_path / "agent.db").exists()
