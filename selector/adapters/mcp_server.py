@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from selector.adapters.needs import needs
 
 try:
+    from anyio import CancelScope
     from mcp.server.mcpserver import Context, MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types.version import MODERN_PROTOCOL_VERSIONS
@@ -83,7 +84,8 @@ class ExperienceServer(MCPServer[OpenEpisodes]):
             yield episodes
         finally:
             self._served.remove(episodes)
-            self._advisor.submit(episodes.abandon_all)
+            with CancelScope(shield=True):  # whoever serves may be ended by a signal right after this
+                await asyncio.wrap_future(self._advisor.submit(episodes.abandon_all))
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[OpenEpisodes, Any] | None = None
