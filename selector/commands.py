@@ -7,6 +7,7 @@ import typer
 
 from selector.decision_log import as_json as decision_json
 from selector.demo.commands import demo
+from selector.mcp_commands import mcp, mcp_proxy
 from selector.metrics import Scores
 from selector.policy_commands import pruned, restore, tune, value
 from selector.records import Decision
@@ -18,7 +19,7 @@ from trajstore.output import print_json, print_table, progress_bars, say
 from trajstore.schema import Trajectory
 
 app = typer.Typer()
-for command in (demo, value, tune, pruned, restore):
+for command in (demo, value, tune, pruned, restore, mcp, mcp_proxy):
     app.command()(command)
 
 PathsOption = Annotated[list[str], typer.Option(metavar="PATH", help="Trajectories; may be given several times.")]

@@ -122,20 +122,23 @@ def _without_debug(words: Sequence[str]) -> tuple[bool, list[str]]:
 
 
 def _repeat_options(words: Sequence[str]) -> list[str]:
-    """Let an option of several values take them in a row.
+    """Let an option of several values take them in a row; what follows "--" is another program's.
 
     >>> _repeat_options(["evaluate", "--train", "a", "b", "--json"])
     ['evaluate', '--train', 'a', '--train', 'b', '--json']
+    >>> _repeat_options(["mcp-proxy", "--", "server", "--train", "a", "b"])
+    ['mcp-proxy', '--', 'server', '--train', 'a', 'b']
     """
+    end = words.index("--") if "--" in words else len(words)
     spread: list[str] = []
     option = ""
-    for word in words:
+    for word in words[:end]:
         if word.startswith("-") and word != "-":
             option = word if word in SEVERAL_VALUES else ""
             spread += [] if option else [word]
         else:
             spread += [option, word] if option else [word]
-    return spread
+    return [*spread, *words[end:]]
 
 
 def _leave_quietly() -> int:
