@@ -16,9 +16,14 @@ MOST_ROWS = 1 << 12
 
 
 class CallTable:
-    """Cosines of the words of arguments; grows with the calls asked for, and begins anew beyond MOST_ROWS rows."""
+    """Cosines of the words of arguments; grows with the calls asked for, and begins anew beyond MOST_ROWS rows.
 
-    def __init__(self) -> None:
+    `text` is that of the task that the rows belong to.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        self._text = frozenset(words_of(text))
+        self._row_shares = np.zeros(0, np.float64)
         self._words: dict[str, int] = {}
         self._tools: dict[str, int] = {}
         self._columns: dict[ToolCall, int] = {}
@@ -62,6 +67,10 @@ class CallTable:
         """The number of each row's tool."""
         return self._row_tools[rows]
 
+    def row_shares(self, rows: Numbers) -> NDArray[np.float64]:
+        """Share of the words of each row's arguments that the task's text has, in [0, 1]."""
+        return self._row_shares[rows]
+
     def of_tools(self, rows: Numbers, columns: Numbers, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of the values of the columns that have each row's tool; shape (rows,)."""
         sums = np.bincount(self._column_tools[columns], values, len(self._tools))
@@ -95,6 +104,8 @@ class CallTable:
         self._rows |= {call: first + n for n, call in enumerate(fresh)}
         tools = np.array([self._tool(tool) for tool, _ in fresh], np.int64)
         self._row_tools = np.concatenate([self._row_tools, tools])
+        shares = [share_named(_words(_arguments(call)), self._text) for call in fresh]
+        self._row_shares = np.concatenate([self._row_shares, shares])
         flat, starts = self._row_words
         begins = np.cumsum([0, *map(len, numbered)])[:-1]
         added = [word for words in numbered for word in words]
@@ -115,7 +126,7 @@ class CallTable:
 
     def _forget_rows(self) -> None:
         self._rows, self._row_words = {}, ([], [])
-        self._row_tools = np.zeros(0, np.int64)
+        self._row_tools, self._row_shares = np.zeros(0, np.int64), np.zeros(0, np.float64)
         self._alike_CU = np.zeros((0, len(self._columns)), np.float32)
 
     def _numbered(self, call: ToolCall) -> list[int]:
@@ -123,6 +134,15 @@ class CallTable:
 
     def _tool(self, tool: str) -> int:
         return self._tools.setdefault(tool, len(self._tools))
+
+
+def share_named(words: Sequence[str], text: frozenset[str]) -> float:
+    """Share of some words that a text has; 0 of none.
+
+    >>> share_named(["red", "box"], frozenset({"the", "box"}))
+    0.5
+    """
+    return sum(word in text for word in words) / len(words) if words else 0.0
 
 
 def _arguments(call: ToolCall) -> str:

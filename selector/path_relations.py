@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.alignment import Alignment
-from selector.call_table import CallTable
+from selector.call_table import CallTable, share_named
 from selector.reading import words_of
 from selector.situation import Situation
+from selector.steps_before import StepsBefore
 from selector.task_words import Pairs, differing, exchanged, long_first
 
 Floats = NDArray[np.float64]
@@ -30,6 +31,8 @@ FLOOR = 0.02
 EXACT = 0.99
 DONE = 0.5
 LEAST_BELIEVED = 1e-4
+SHARES = np.linspace(0.0, 1.0, 5)
+SHARE_WIDTH = 0.2
 
 _NEXT = (
     "paths do it next",
@@ -60,6 +63,7 @@ PATH_RELATIONS = (
     "share of the paths that is done",
     "done as often as paths do it",
     "its tool called as often as in paths",
+    "named by the task as far as what its tool does in paths (log)",
 )
 
 
@@ -76,6 +80,12 @@ class StoredPath:
     states_LD: NDArray[np.floating]
 
     @property
+    def named(self) -> tuple[float, ...]:
+        """The share of the words of each step's arguments that its task names."""
+        text = frozenset(words_of(self.task))
+        return tuple(share_named(tuple(dict.fromkeys(words_of(one))), text) for one in self.args)
+
+    @property
     def spoken(self) -> frozenset[str]:
         """All words of its arguments."""
         return frozenset(word for one in self.args for word in words_of(one))
@@ -90,7 +100,7 @@ class PathBook:
     def __init__(self, task: str, paths: Sequence[StoredPath], costs_P: Floats) -> None:
         told = [place for place, path in enumerate(paths) if path.tools]
         paths, self._costs_P = [paths[place] for place in told], costs_P[told]
-        self._table = CallTable()
+        self._table = CallTable(task)
         self._args_P = [[exchanged(args, differing(path.task, task)) for args in path.args] for path in paths]
         self._tools_P = [path.tools for path in paths]
         lengths_P = np.array([len(tools) for tools in self._tools_P], np.int64)
@@ -100,7 +110,8 @@ class PathBook:
             self._steps_PL[path, : lengths_P[path]] = self._columns(path, ())
         self._own = len(self._table)
         self._told_PL = self._as_told(paths)
-        self._before = _Before.of(self._tools_P, self._is_step)
+        self._before = StepsBefore.of(self._tools_P, self._is_step)
+        self._named_N = np.array([share for path in paths for share in path.named], np.float64)
         states = [path.states_LD for path in paths]
         self._states_ND = np.concatenate(states).astype(np.float32) if states else np.zeros((0, 0), np.float32)
         self._alignment = Alignment(len(lengths_P), int(lengths_P.max(initial=0)))
@@ -130,6 +141,7 @@ class PathBook:
             self._among_its_tools(rows, fits, best[:, 0]),
             np.full((len(rows), 1), self._share_done(believed_PL)),
             self._used_up(rows, done, bound_PL, believed_PL),
+            self._named_alike(rows, believed_PL)[:, None],
         ]
         return np.concatenate(parts, axis=1)
 
@@ -258,6 +270,23 @@ class PathBook:
         used = [(done_K > 0) * (done_K + 1.0 - times_K), tool_done_K + 1.0 - tool_times_K]
         return np.asarray(np.clip(np.stack(used, axis=1), 0.0, 1.0), np.float64)
 
+    def _named_alike(self, rows: Numbers, believed_PL: Floats) -> Floats:
+        """How usual it is for its tool in the paths that as much of its words is named by the task; shape (K,).
+
+        A path that acts on what its own task names says that here, too, the tool acts on what the task names.  In
+        [0, ln(1 + 1 / FLOOR)]: the log of the mean of a kernel over shares, half as much as usual where no path has
+        the tool.
+        """
+        weights_N = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
+        columns_N, shares_K = self._steps_PL[self._is_step], self._table.row_shares(rows)
+        total_K = self._table.of_tools(rows, columns_N, weights_N)
+        usual_K = np.zeros(len(rows))
+        for share in SHARES:
+            near_N = np.maximum(0.0, 1.0 - np.abs(self._named_N - share) / (SHARES[1] - SHARES[0]))
+            usual_K += self._table.of_tools(rows, columns_N, weights_N * near_N) * _kernel(shares_K - share)
+        known_K = np.where(total_K > LEAST_BELIEVED, usual_K / np.maximum(total_K, LEAST_BELIEVED), 0.5)
+        return np.asarray(np.log(known_K + FLOOR) - np.log(FLOOR), np.float64)
+
     def _among_its_tools(self, rows: Numbers, fits_K: Floats, tools_K: Floats) -> Floats:
         """How it compares with what its tool could do, and how far its tool lacks what it needs; shape (K, 2)."""
         names, tool_of = np.unique(self._table.row_tools(rows), return_inverse=True)
@@ -292,32 +321,9 @@ class PathBook:
         return np.asarray(most_PU.sum(axis=0), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """Which steps of P paths come before each of their steps, (P, L, L): all of them, and those of the same tool."""
-
-    any_PLL: NDArray[np.float32]
-    own_PLL: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, tools_P: Sequence[Sequence[str]], is_step: NDArray[np.bool_]) -> "_Before":
-        longest = is_step.shape[1]
-        earlier_LL = np.tri(longest, k=-1, dtype=np.bool_)
-        numbers: dict[str, int] = {}
-        tools_PL = np.full(is_step.shape, -1)
-        tools_PL[is_step] = [numbers.setdefault(tool, len(numbers)) for tools in tools_P for tool in tools]
-        same_PLL = tools_PL[:, :, None] == tools_PL[:, None, :]
-        return cls(*(_shares(mask) for mask in (earlier_LL & is_step[:, None, :], earlier_LL & same_PLL)))
-
-    def missing(self, is_done_PL: Floats) -> tuple[Floats, Floats]:
-        """Share of the steps before each that are not done, of all and of the same tool; 0 where there are none."""
-        todo = 1.0 - is_done_PL.astype(np.float32)[:, :, None]
-        return (self.any_PLL @ todo)[:, :, 0], (self.own_PLL @ todo)[:, :, 0]
-
-
-def _shares(mask_PLL: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Rows that sum up to 1, or to 0 where nothing is marked."""
-    return np.asarray(mask_PLL / np.maximum(mask_PLL.sum(axis=2, keepdims=True), 1), np.float32)
+def _kernel(apart: Floats) -> Floats:
+    """How near two shares are, in (0, 1]."""
+    return np.asarray(np.exp(-((apart / SHARE_WIDTH) ** 2)), np.float64)
 
 
 def _later(believed_PL: Floats, is_step: NDArray[np.bool_]) -> Floats:

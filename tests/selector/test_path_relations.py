@@ -214,3 +214,22 @@ def test_a_table_that_is_full_changes_no_answer(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(call_table, "MOST_ROWS", 4)
     small = book("a", [stored])
     assert [small.relations(one, HERE) for one in seen] == [pytest.approx(one) for one in expected]
+
+
+NAMED_ALIKE = "named by the task as far as what its tool does in paths (log)"
+
+
+def test_a_tool_that_acts_on_what_tasks_name_does_so_here() -> None:
+    paths = [path(f"freeze the {one}", ("open", "door"), ("focus", one)) for one in ("milk", "juice", "tea")]
+    seen = situation("freeze the cream", [], [("focus", "milk"), ("focus", "cream"), ("wave", "flag")])
+    other, named, unknown = relation(NAMED_ALIKE, seen, *paths)
+    assert named > unknown > other
+    assert other == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_tool_that_acts_on_what_tasks_leave_open_does_so_here() -> None:
+    paths = [path("find an animal and put it in the box", ("focus", one)) for one in ("cat", "dog")]
+    seen = situation("find an animal and put it in the box", [], [("focus", "box"), ("focus", "hare")])
+    box, hare = relation(NAMED_ALIKE, seen, *paths)
+    assert hare > 3.0
+    assert box < 0.1
