@@ -24,11 +24,16 @@ class Column:
             return
         needed = self._length + len(block)
         if needed > len(self._data):
-            grown = np.zeros((max(needed, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
-            grown[: self._length] = self._data[: self._length]
-            self._data = grown
+            self.reserve(max(needed, 2 * len(self._data)))
         self._data[self._length : needed] = block
         self._length = needed
+
+    def reserve(self, rows: int) -> None:
+        """Have room for so many rows in all, so that none is copied until there are more."""
+        if rows > len(self._data):
+            grown = np.zeros((rows, *self._data.shape[1:]), self._data.dtype)
+            grown[: self._length] = self._data[: self._length]
+            self._data = grown
 
     @property
     def values(self) -> NDArray[np.generic]:

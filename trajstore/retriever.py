@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
-from trajstore.index import IndexKind, VectorIndex, inner_products
+from trajstore.index import BLOCK, IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
 from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, rarity
 
@@ -205,9 +205,13 @@ class Retriever:
         return np.asarray(self._scaled["moments"].values, np.float32)
 
     def _scale_new(self) -> None:
-        """Scale the vectors that the experience has got since."""
+        """Scale the vectors that the experience has got since, block by block: there are gigabytes of them."""
         for name, scaled in self._scaled.items():
-            scaled.extend(self._scale(getattr(self._experience, name)[len(scaled) :]))
+            vectors: NDArray[np.floating] = getattr(self._experience, name)
+            if not len(scaled):
+                scaled.reserve(len(vectors))
+            for first in range(len(scaled), len(vectors), BLOCK):
+                scaled.extend(self._scale(vectors[first : first + BLOCK]))
 
     def goal_similarities(self, goal: Floats) -> Floats:
         """Cosine of one task's vector with every stored task, shape (tasks,)."""
