@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from selector import clusters
 from selector.clusters import StateClusters
 from selector.knowledge import Knowledge
-from selector.kpis import RewardSpec, combine, measured
+from selector.kpis import RewardSpec, combine, measured, measured_by, needs_steps
 from selector.learning import Learned, LearningConfig, fit_model
 from selector.model_file import FittedModel, from_bytes, to_bytes
 from selector.records import SelectorConfig
@@ -117,15 +120,25 @@ class Memory:
             values=settings.config.values,
             corroboration=settings.config.corroboration,
         )
-        knowledge.learn(loaded.trajectories, first=0)
+        finals = self._finals(loaded.mark)
+        if len(finals) != len(loaded.experience.trajectory_ids):  # some were removed while the rest was read
+            return self._load()
+        knowledge.learn_all(finals)
         knowledge.outcomes.use_reports(self._reported())
         knowledge.use_clusters(self._clusters(knowledge))
-        fitted = self._model(knowledge, loaded.trajectories)
+        fitted = self._model(knowledge, loaded.read)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
 
-    def _model(self, knowledge: Knowledge, trajectories: Sequence[Trajectory]) -> FittedModel:
+    def _finals(self, mark: Mark) -> NDArray[np.float64]:
+        """The final rewards of all trajectories up to a mark; NaN where nobody judged."""
+        spec = self._settings.config.reward
+        combined = cache(lambda measures: combine(measured_by(measures), spec).value)  # many are measured alike
+        rows = self._store.measures(self.namespace, mark, with_steps=needs_steps(spec))
+        return np.array([np.nan if (final := combined(row)) is None else final for row in rows], np.float64)
+
+    def _model(self, knowledge: Knowledge, read: Callable[[], Sequence[Trajectory]]) -> FittedModel:
         """The choice model kept in the store, fitted anew where most of the rows came after it."""
         name, key = f"choice-model/{self.namespace}", self._key()
         kept = _readable(from_bytes, self._store.artifact(name, key))
@@ -134,7 +147,7 @@ class Memory:
             return kept
         config = self._settings.config
         learning = LearningConfig(config.hold_out, config.decisions, config.penalties, self._settings.seed)
-        fitted = fit_model(knowledge, trajectories, learning, self._tell("learning"))
+        fitted = fit_model(knowledge, read(), learning, self._tell("learning"))
         content = to_bytes(FittedModel(fitted.model, fitted.paths, fitted.familiar, rows))
         self._store.put_artifact(name, key, content)
         return from_bytes(content)

@@ -67,8 +67,12 @@ class Outcomes:
 
     def learn(self, trajectories: Iterable[Trajectory], states: NDArray[np.float32]) -> None:
         """Take in trajectories that the experience has got since; `states` are the vectors of all its rows."""
-        finals = (self._reward_of(trajectory) for trajectory in trajectories)
-        self._finals.extend([np.nan if final is None else final for final in finals])
+        finals = [self._reward_of(trajectory) for trajectory in trajectories]
+        self.learn_finals(np.array([np.nan if final is None else final for final in finals], np.float64), states)
+
+    def learn_finals(self, finals: Floats, states: NDArray[np.float32]) -> None:
+        """The same by their final rewards alone, in [0, 1] or NaN."""
+        self._finals.extend(finals)
         self._row_clusters.extend(self.clusters.assign(states[len(self._row_clusters) : self._rows]))
         self._value_new_rows()
         self._recount()

@@ -14,6 +14,13 @@ class Column:
         self._data: NDArray[np.generic] = np.zeros(shape, dtype)
         self._length = 0
 
+    @classmethod
+    def over(cls, data: NDArray[np.generic], length: int) -> "Column":
+        """The column of the first `length` rows of an array, which it writes to as it grows."""
+        column = cls(data.dtype)
+        column._data, column._length = data, length
+        return column
+
     def __len__(self) -> int:
         return self._length
 
@@ -51,8 +58,7 @@ class Vocabulary:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
-        for name in names:
-            self.number(name)
+        self.extend(names)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -60,6 +66,11 @@ class Vocabulary:
     def number(self, name: str) -> int:
         """The name's number, a new one where it is new."""
         return self._numbers.setdefault(name, len(self._numbers))
+
+    def extend(self, names: Iterable[str]) -> None:
+        """Number those names that are new."""
+        for name in names:
+            self._numbers.setdefault(name, len(self._numbers))
 
     def known(self, name: str) -> int:
         """The name's number, or -1 where it was never seen."""

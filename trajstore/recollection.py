@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.errors import StoreError
@@ -11,9 +12,10 @@ from trajstore.experience import Experience
 from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
-from trajstore.marks import Mark
+from trajstore.marks import BEGINNING, Mark
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
+from trajstore.snapshot import SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
 from trajstore.vector_cache import VectorCache
 
@@ -22,12 +24,12 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """The trajectories of one namespace up to a mark of its store, and their steps ready for retrieval."""
+    """The steps of one namespace up to a mark of its store, ready for retrieval; `read` gives their trajectories."""
 
     mark: Mark
-    trajectories: tuple[Trajectory, ...]
     experience: Experience
     retriever: Retriever
+    read: Callable[[], tuple[Trajectory, ...]]
 
 
 def recollect(
@@ -40,23 +42,32 @@ def recollect(
     on_progress: OnProgress | None = None,
     in_background: bool = False,
 ) -> Recollection:
-    """Read a namespace, embed what is new, and load its index, or build it where it lacks more than a few rows.
+    """Load a namespace: from its snapshot, and of rows those that came later; embed what is new, and load its index.
 
-    A graph of many rows takes minutes to build: with `in_background` an older one serves until it is done, or an exact
-    index.  Live texts may go through a student.
+    The index is built where it lacks more than a few rows.  A graph of many rows takes minutes to build: with
+    `in_background` an older one serves until it is done, or an exact index.  Live texts may go through a student.
     """
     tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
-    trajectories = tuple(store.added(namespace, mark))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
     live = LiveEmbedder(store, embedder, has_student=config.student)
+    snapshots, fingerprint = SnapshotCache(store, namespace), embedder.identity.fingerprint
     experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
-    experience.extend(trajectories)
+    known = snapshots.load_for(mark, fingerprint)
+    if known is not None:
+        experience.restore(known.contents, store.get)
+    new = tuple(store.added(namespace, mark, since=BEGINNING if known is None else known.record.mark))
+    experience.extend(new)
     live.refresh()
-    keeper = _Keeper(IndexCache(store, namespace), experience, embedder.identity.fingerprint, config.index)
-    kept = keeper.cache.load_for(experience.trajectory_ids, keeper.fingerprint, config.index)
+    keeper = _Keeper(IndexCache(store, namespace), experience, fingerprint, config.index)
+    kept = keeper.cache.load_for(experience.trajectory_ids, fingerprint, config.index)
     make_index = keeper.make_in_background if in_background else keeper.make
-    retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index)
-    return Recollection(mark, trajectories, experience, retriever)
+    scaled = None if known is None else known.scaled
+    retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
+    if snapshots.is_due(experience, retriever):
+        keep = partial(_keep_snapshot, snapshots, Taken.of(experience, retriever, mark, fingerprint))
+        _in_thread(keep, "trajstore snapshot") if in_background else keep()
+    read = (lambda: new) if known is None else lambda: tuple(store.added(namespace, mark))
+    return Recollection(mark, experience, retriever, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ class _Keeper:
                 offer(None)
                 raise
 
-        threading.Thread(target=make_graph, name="trajstore index", daemon=True).start()
+        _in_thread(make_graph, "trajstore index")
         return current or VectorIndex.build(states, "flat")
 
     def _kind(self, states: Floats) -> IndexKind:
@@ -104,6 +115,15 @@ def stored_embedder(store: TrajectoryStore) -> Embedder:
     if identity is None:
         return make_embedder()
     return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
+
+
+def _keep_snapshot(snapshots: SnapshotCache, taken: Taken) -> None:
+    with contextlib.suppress(StoreError):  # the store may be closed or busy: the rows are read again next time
+        snapshots.save(taken)
+
+
+def _in_thread(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -15,18 +15,20 @@ source holds most of the nearest rows, the nearest of the others are taken as we
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.array_file import Grown
 from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
 from trajstore.index import BLOCK, IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
 from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, rarity
+from trajstore.suffix_rows import SuffixRows
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -35,6 +37,7 @@ Offer = Callable[[VectorIndex | None], None]
 MakeIndex = Callable[[Floats, Offer, VectorIndex | None], VectorIndex]
 
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
+SCALED = ("states", "goals", "moments")
 BACKGROUND_ROWS = 256
 CROWDED_TIMES = 1.5
 
@@ -107,6 +110,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """Vectors as a retriever compares them, by name, with the rarity that scaled them: that of the first rows."""
+
+    indexed: int
+    rarity: Floats
+    vectors: Mapping[str, Grown]
+
+
+@dataclass(frozen=True, slots=True)
 class _Background:
     """A fixed random sample of B rows, gathered once: vectors (B, D), numbers of their tasks (B,), suffix keys."""
 
@@ -120,7 +132,8 @@ class Retriever:
     """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly.
 
     `make_index` gives an index of vectors at once, which may be the one used so far, and may hand over a better one
-    later, from any thread; None where it cannot.
+    later, from any thread; None where it cannot.  `scaled` are the vectors of an earlier retriever, taken where they
+    were scaled for this index.
     """
 
     def __init__(
@@ -131,6 +144,7 @@ class Retriever:
         seed: int = 0,
         index: VectorIndex | None = None,
         make_index: MakeIndex | None = None,
+        scaled: Scaled | None = None,
     ) -> None:
         self.config = config or RetrieverConfig()
         self._make_index = make_index or _build
@@ -141,9 +155,9 @@ class Retriever:
         self._experience = experience
         self._seed = seed
         self._keys = self.config.keys.scaled()
-        self.rebuild(index)
+        self.rebuild(index, scaled)
 
-    def rebuild(self, index: VectorIndex | None = None) -> None:
+    def rebuild(self, index: VectorIndex | None = None, scaled: Scaled | None = None) -> None:
         """Scale every vector by its entries' rarity and index the rows.
 
         A given index is taken as it is where it holds the first rows and lacks few; it was made with their rarity.
@@ -151,9 +165,7 @@ class Retriever:
         experience = self._experience
         fits = index is not None and index.dimension == experience.dimension and Layers(index).suit(len(experience))
         indexed = len(index) if index is not None and fits else len(experience)
-        self._rarity = rarity(experience.states[:indexed])
-        self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
-        self._scale_new()
+        self._scale_all(indexed, scaled)
         with self._swapping:  # what is offered meanwhile comes after what is made here
             self._built += 1
             offer = partial(self._take_better, self._built)
@@ -161,7 +173,7 @@ class Retriever:
             made = index if index is not None and fits else self._make_index(self.states, offer, known)
             self._is_making = made is known
             self._layers = Layers(made).grown(self.states)
-        self._order_rows = _rows_by_suffix(experience)
+        self._order_rows = SuffixRows(experience.column("suffix"))
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moments = self._moments[experience.column("moment")[sample]]
         self._background = _Background(self.states[sample], moments, self._goals_of(sample), self._suffixes_of(sample))
@@ -186,8 +198,7 @@ class Retriever:
             self.rebuild()
             return
         self._scale_new()
-        for row in range(seen, len(self._experience)):
-            _add_suffixes(self._order_rows, self._experience.column("suffix")[row], row)
+        self._order_rows.extend(self._experience.column("suffix")[seen:])
         with self._swapping:
             self._layers = self._layers.grown(self.states)
 
@@ -203,6 +214,23 @@ class Retriever:
     @property
     def _moments(self) -> Floats:
         return np.asarray(self._scaled["moments"].values, np.float32)
+
+    @property
+    def scaled(self) -> Scaled:
+        """Its vectors, as they stand now, for a retriever to come."""
+        vectors = {name: Grown(column.values, len(column)) for name, column in self._scaled.items()}
+        return Scaled(self.indexed, self._rarity, vectors)
+
+    def _scale_all(self, indexed: int, scaled: Scaled | None) -> None:
+        """Scale every vector by the rarity of entries among the first rows, unless that was done before."""
+        self.indexed = indexed
+        if scaled is not None and scaled.indexed == indexed:
+            self._rarity = scaled.rarity
+            self._scaled = {name: Column.over(known.data, known.length) for name, known in scaled.vectors.items()}
+        else:
+            self._rarity = rarity(self._experience.states[:indexed])
+            self._scaled = {name: Column(np.float32, self._experience.dimension) for name in SCALED}
+        self._scale_new()
 
     def _scale_new(self) -> None:
         """Scale the vectors that the experience has got since, block by block: there are gigabytes of them."""
@@ -278,8 +306,8 @@ class Retriever:
 
     def _same_order(self, query: Query) -> Rows:
         found: list[int] = []
-        for key in reversed(query.suffix):
-            found += self._order_rows.get(key, [])[-self.config.same_order :]
+        for length, key in reversed(tuple(enumerate(query.suffix))):
+            found += self._order_rows.newest(length, key, self.config.same_order)
             if len(found) >= self.config.same_order:
                 break
         return np.asarray(found, np.int64)
@@ -350,15 +378,3 @@ def _agreement(suffixes: NDArray[np.int64], query: Query) -> Floats:
     """Similarity of order: the longest suffix that agrees with the query's."""
     agree = (suffixes == np.asarray(query.suffix)[None]).cumprod(axis=1).sum(axis=1)
     return np.asarray(SUFFIX_SIMILARITY[agree], np.float32)
-
-
-def _rows_by_suffix(experience: Experience) -> dict[int, list[int]]:
-    rows: dict[int, list[int]] = {}
-    for row, keys in enumerate(experience.column("suffix").tolist()):
-        _add_suffixes(rows, keys, row)
-    return rows
-
-
-def _add_suffixes(rows: dict[int, list[int]], keys: Sequence[int], row: int) -> None:
-    for key in keys:
-        rows.setdefault(int(key), []).append(row)

@@ -67,7 +67,7 @@ def recollect_near(
     trajectories = tuple(store.trajectories(where))
     experience = Experience(VectorCache(store, embedder).embed, embedder.identity.dimension, embed_live=embedder.embed)
     experience.extend(trajectories)
-    return Recollection(mark, trajectories, experience, Retriever(experience))
+    return Recollection(mark, experience, Retriever(experience), lambda: trajectories)
 
 
 def _embed(vectors: VectorCache, chunk: Sequence[tuple[int, Trajectory]]) -> None:

@@ -1,5 +1,6 @@
 """The tables of trajectories and steps: one trajectory in, a chunk of them out."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -80,6 +81,15 @@ def read_chunk(
 def read_hashes(connection: Connection) -> dict[str, str]:
     """The content hash of every trajectory by its id, as it was when it was added."""
     return dict(connection.execute("SELECT id, content_hash FROM trajectories ORDER BY seq"))
+
+
+def read_content_key(connection: Connection, namespace: str, last: int) -> str:
+    """The hash of ids and content hashes of a namespace's trajectories up to a number, in order (BLAKE2b)."""
+    digest = hashlib.blake2b(digest_size=16)
+    sql = "SELECT id, content_hash FROM trajectories WHERE namespace = ? AND seq <= ? ORDER BY seq"
+    for cells in connection.execute(sql, [namespace, last]):
+        digest.update(repr(cells).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _read(row: Row, steps: Sequence[Row]) -> Trajectory:
