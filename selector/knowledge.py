@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, vouched
 from selector.follow import Nearby, Paths, find_paths
-from selector.outcomes import Outcomes, RewardOf, claims_of, success_of
+from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
@@ -99,8 +99,8 @@ class Knowledge:
         self._count(range(first, first + len(trajectories)), self.tool_order, self.action_order)
         self.outcomes.learn(trajectories, self.retriever.states)
 
-    def learn_all(self, finals: Floats) -> None:
-        """Learn all trajectories of the experience, the first time; `finals` are their final rewards, NaN: unknown."""
+    def learn_all(self, about: Stored) -> None:
+        """Learn all trajectories of the experience at once, before any other."""
         experience = self.experience
         tokens, called = experience.order_column("token"), experience.order_column("called")
         ends, weights = experience.trajectory_column("order_end"), experience.trajectory_column("weight")
@@ -110,7 +110,7 @@ class Knowledge:
             )
             self.tool_order.add_all(tokens, tokens // 2, counted, ends)
             self.action_order.add_all(called, called, counted, ends)
-        self.outcomes.learn_finals(finals, self.retriever.states)
+        self.outcomes.learn_all(about, self.retriever.states)
 
     def use_clusters(self, clusters: StateClusters) -> None:
         """Tell states apart by these clusters from now on."""

@@ -15,9 +15,11 @@ from selector.knowledge import Knowledge
 from selector.kpis import RewardSpec, combine, measured, measured_by, needs_steps
 from selector.learning import Learned, LearningConfig, fit_model
 from selector.model_file import FittedModel, from_bytes, to_bytes
+from selector.outcomes import Stored
 from selector.records import SelectorConfig
 from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
+from trajstore.layers import is_near
 from trajstore.marks import BEGINNING, Mark
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
@@ -123,9 +125,7 @@ class Memory:
         finals = self._finals(loaded.mark)
         if len(finals) != len(loaded.experience.trajectory_ids):  # some were removed while the rest was read
             return self._load()
-        knowledge.learn_all(finals)
-        knowledge.outcomes.use_reports(self._reported())
-        knowledge.use_clusters(self._clusters(knowledge))
+        knowledge.learn_all(Stored(finals, self._reported(), self._clusters(loaded.retriever.states)))
         fitted = self._model(knowledge, loaded.read)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
@@ -152,16 +152,19 @@ class Memory:
         self._store.put_artifact(name, key, content)
         return from_bytes(content)
 
-    def _clusters(self, knowledge: Knowledge) -> StateClusters:
+    def _clusters(self, states_ND: NDArray[np.float32]) -> StateClusters:
         """The state clusters kept in the store; found anew where most rows came later, and then nothing is pruned."""
-        name, key, rows = f"clusters/{self.namespace}", self._key(), len(knowledge.experience)
+        name, key, rows = f"clusters/{self.namespace}", self._key(), len(states_ND)
         kept = _readable(clusters.from_bytes, self._store.artifact(name, key))
-        if kept is not None and kept.rows <= rows <= RECLUSTER_GROWTH * max(kept.rows, SMALL_STORE):
-            return kept
-        content = clusters.to_bytes(clusters.find_clusters(knowledge.retriever.states, seed=self._settings.seed))
-        self._store.put_artifact(name, key, content)
-        self._store.logbook.clear_prunings(self.namespace)
-        return clusters.from_bytes(content)
+        if kept is None or not kept.rows <= rows <= RECLUSTER_GROWTH * max(kept.rows, SMALL_STORE):
+            found = clusters.find_clusters(states_ND, seed=self._settings.seed)
+            kept = clusters.from_bytes(clusters.to_bytes(found))
+            self._store.logbook.clear_prunings(self.namespace)
+        known = len(kept.members_N)
+        kept = kept.with_members(states_ND)
+        if not known or not is_near(known, rows):
+            self._store.put_artifact(name, key, clusters.to_bytes(kept))
+        return kept
 
     def _reported(self) -> dict[str, float]:
         """The newest reward that was reported for each decision."""

@@ -63,7 +63,7 @@ def recollect(
     make_index = keeper.make_in_background if in_background else keeper.make
     scaled = None if known is None else known.scaled
     retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
-    if snapshots.is_due(experience, retriever):
+    if snapshots.is_due(known, retriever):
         keep = partial(_keep_snapshot, snapshots, Taken.of(experience, retriever, mark, fingerprint))
         _in_thread(keep, "trajstore snapshot") if in_background else keep()
     read = (lambda: new) if known is None else lambda: tuple(store.added(namespace, mark))

@@ -112,12 +112,12 @@ class SnapshotCache:
             counted = mark.last, mark.removals, mark.revisions, taken.rows, scaled.indexed
             self._record(SnapshotRecord(digest, *counted, rows_key, taken.fingerprint, hashing()))
 
-    def is_due(self, experience: Experience, retriever: Retriever) -> bool:
-        """Whether there are rows enough, and none are kept, or too few, or as another index compares them."""
-        rows, record = len(experience), self.record()
+    def is_due(self, known: Snapshot | None, retriever: Retriever) -> bool:
+        """Whether there are rows enough, and what was loaded is nothing, or of few of them, or of another index."""
+        rows = len(retriever.states)
         if self._folder is None or rows < LEAST_ROWS:
             return False
-        return record is None or record.indexed != retriever.indexed or not is_near(record.rows, rows)
+        return known is None or known.record.indexed != retriever.indexed or not is_near(known.record.rows, rows)
 
     def is_usable(self) -> bool:
         """Whether the file that was recorded is there and whole, or none was recorded."""
