@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
 from trajstore.layers import is_near
 from trajstore.marks import BEGINNING, Mark
+from trajstore.recalled import Recollection
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
 from trajstore.store import TrajectoryStore
@@ -52,6 +53,7 @@ class Memory:
         self._settings = settings
         self.namespace = settings.namespace
         self._mark = BEGINNING
+        self._loaded: Recollection | None = None
         self._fitted_rows = 0
         self.version = ""
         self.learned = self._load()
@@ -59,7 +61,8 @@ class Memory:
     def keep_up(self) -> bool:
         """Learn what was stored since, by anyone, in time that goes with how much it is; says whether there was any.
 
-        Where trajectories were removed or judged anew, and where the choice model is due, everything is learned anew.
+        Where trajectories were removed or judged anew, and where the choice model is due, everything is learned anew;
+        after removals, from what is left in memory.
         """
         mark = self._store.mark
         if mark == self._mark:
@@ -91,8 +94,11 @@ class Memory:
 
     def _take_in(self, mark: Mark) -> None:
         """Learn the trajectories up to a mark."""
+        content = self._store.content(self.namespace, mark, since=self._mark)
         new = tuple(self._store.added(self.namespace, mark, since=self._mark))
         self._mark = mark
+        if self._loaded is not None:
+            self._loaded = replace(self._loaded, content=(*self._loaded.content, *content))
         if not new:
             return
         knowledge = self.learned.knowledge
@@ -112,8 +118,9 @@ class Memory:
             seed=settings.seed,
             on_progress=settings.on_progress,
             in_background=settings.in_background,
+            earlier=self._loaded,
         )
-        self._mark = loaded.mark
+        self._mark, self._loaded = loaded.mark, replace(loaded, read=tuple)  # the trajectories need not stay in memory
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
         knowledge = Knowledge(
             loaded.experience,

@@ -13,23 +13,14 @@ from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
 from trajstore.marks import BEGINNING, Mark
+from trajstore.recalled import Recollection, remainder
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
-from trajstore.schema import Trajectory
 from trajstore.snapshot import SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
+from trajstore.trajectory_table import TrajectoryContent
 from trajstore.vector_cache import VectorCache
 
 OnProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Recollection:
-    """The steps of one namespace up to a mark of its store, ready for retrieval; `read` gives their trajectories."""
-
-    mark: Mark
-    experience: Experience
-    retriever: Retriever
-    read: Callable[[], tuple[Trajectory, ...]]
 
 
 def recollect(
@@ -41,10 +32,12 @@ def recollect(
     seed: int = 0,
     on_progress: OnProgress | None = None,
     in_background: bool = False,
+    earlier: Recollection | None = None,
 ) -> Recollection:
     """Load a namespace: from its snapshot, and of rows those that came later; embed what is new, and load its index.
 
-    The index is built where it lacks more than a few rows.  A graph of many rows takes minutes to build: with
+    Where trajectories were removed there is no snapshot; what is left of an `earlier` recollection is taken then.  The
+    index is built where it lacks more than a few rows.  A graph of many rows takes minutes to build: with
     `in_background` an older one serves until it is done, or an exact index.  Live texts may go through a student.
     """
     tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
@@ -52,32 +45,38 @@ def recollect(
     live = LiveEmbedder(store, embedder, has_student=config.student)
     snapshots, fingerprint = SnapshotCache(store, namespace), embedder.identity.fingerprint
     experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
-    known = snapshots.load_for(mark, fingerprint)
-    if known is not None:
-        experience.restore(known.contents, store.get)
-    new = tuple(store.added(namespace, mark, since=BEGINNING if known is None else known.record.mark))
+    content = store.content(namespace, mark)
+    known = snapshots.load_for(content, mark, fingerprint)
+    left = None if known is not None or earlier is None else remainder(earlier, content, mark)
+    begun = known or left
+    if begun is not None:
+        experience.restore(begun.contents, store.get)
+    new = tuple(store.added(namespace, mark, since=_mark_after(content, 0 if begun is None else begun.trajectories)))
     experience.extend(new)
     live.refresh()
-    keeper = _Keeper(IndexCache(store, namespace), experience, fingerprint, config.index)
+    serving = None if left is None else left.index
+    keeper = _Keeper(IndexCache(store, namespace), experience, fingerprint, config.index, serving)
     kept = keeper.cache.load_for(experience.trajectory_ids, fingerprint, config.index)
     make_index = keeper.make_in_background if in_background else keeper.make
     scaled = None if known is None else known.scaled
     retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
+    read = (lambda: new) if begun is None else lambda: tuple(store.added(namespace, mark))
+    loaded = Recollection(mark, content, experience, retriever, read)
     if snapshots.is_due(known, retriever):
-        keep = partial(_keep_snapshot, snapshots, Taken.of(experience, retriever, mark, fingerprint))
+        keep = partial(_keep_snapshot, snapshots, Taken.of(loaded, fingerprint))
         _in_thread(keep, "trajstore snapshot") if in_background else keep()
-    read = (lambda: new) if known is None else lambda: tuple(store.added(namespace, mark))
-    return Recollection(mark, experience, retriever, read)
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
 class _Keeper:
-    """Makes the index of an experience, and keeps it for whoever opens the store next."""
+    """Makes the index of an experience, and keeps it for whoever opens the store next; `serving` may stand in for it."""
 
     cache: IndexCache
     experience: Experience
     fingerprint: str
     kind: IndexKind | None
+    serving: VectorIndex | None
 
     def make(self, states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:
         """Make and keep the index."""
@@ -98,7 +97,7 @@ class _Keeper:
                 raise
 
         _in_thread(make_graph, "trajstore index")
-        return current or VectorIndex.build(states, "flat")
+        return current or self.serving or VectorIndex.build(states, "flat")
 
     def _kind(self, states: Floats) -> IndexKind:
         return self.kind or fitting_kind(len(states))
@@ -115,6 +114,11 @@ def stored_embedder(store: TrajectoryStore) -> Embedder:
     if identity is None:
         return make_embedder()
     return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
+
+
+def _mark_after(content: Sequence[TrajectoryContent], trajectories: int) -> Mark:
+    """A mark that the first so many trajectories came before, and the others after."""
+    return Mark(content[trajectories - 1].seq, 0, 0) if trajectories else BEGINNING
 
 
 def _keep_snapshot(snapshots: SnapshotCache, taken: Taken) -> None:

@@ -9,6 +9,7 @@ but of states only vectors and hashes; what is forgotten takes the file along.
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from trajstore.array_file import ArrayFile, read_arrays, write_arrays
 from trajstore.contents import Contents
 from trajstore.copying import publish, unpublished
 from trajstore.errors import DamagedStore
-from trajstore.experience import Experience, suffix_keys
+from trajstore.experience import suffix_keys
 from trajstore.faultpoints import faultpoint
 from trajstore.layers import is_near
 from trajstore.marks import Mark
+from trajstore.recalled import Recollection
 from trajstore.retriever import SCALED, Retriever, Scaled
 from trajstore.store import TrajectoryStore
+from trajstore.trajectory_table import TrajectoryContent
 
 LAYOUT = "1"  # raised whenever the same trajectories would give other columns than before
 LEAST_ROWS = 20_000  # fewer are read from the database in a second or two
@@ -32,15 +35,16 @@ VECTORS, RARITY = "scaled ", "rarity"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """What the store knows of a snapshot: the hash of its file, where the store stood, how many rows it holds.
+    """What the store knows of a snapshot: the hash of its file, where the store stood, how much it holds.
 
-    `rows_key` says of which trajectories, `fingerprint` who embedded them, `hashing` how this Python numbers suffixes.
+    `rows_key` says which trajectories, `fingerprint` who embedded them, `hashing` how this Python numbers suffixes.
     """
 
     digest: str
     last: int
     removals: int
     revisions: int
+    trajectories: int
     rows: int
     indexed: int
     rows_key: str
@@ -61,6 +65,11 @@ class Snapshot:
     contents: Contents
     scaled: Scaled
 
+    @property
+    def trajectories(self) -> int:
+        """How many trajectories it holds, the first that there are."""
+        return self.record.trajectories
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -69,32 +78,36 @@ class Taken:
     mark: Mark
     fingerprint: str
     rows: int
+    content: tuple[TrajectoryContent, ...]
     contents: Contents
     scaled: Scaled
 
     @classmethod
-    def of(cls, experience: Experience, retriever: Retriever, mark: Mark, fingerprint: str) -> "Taken":
+    def of(cls, loaded: Recollection, fingerprint: str) -> "Taken":
         """What an experience and its retriever hold."""
-        return cls(mark, fingerprint, len(experience), experience.contents(), retriever.scaled)
+        experience = loaded.experience
+        return cls(
+            loaded.mark, fingerprint, len(experience), loaded.content, experience.contents(), loaded.retriever.scaled
+        )
 
 
 class SnapshotCache:
     """Keeps the snapshot of one namespace; a store without a folder (on a server, in memory) has none."""
 
     def __init__(self, store: TrajectoryStore, namespace: str) -> None:
-        self._store, self._namespace = store, namespace
+        self._store = store
         self._name = f"snapshot/{namespace}"
         self._folder = store.index_folder
         self._prefix = f"rows-{hashlib.blake2b(namespace.encode(), digest_size=6).hexdigest()}"
 
-    def load_for(self, mark: Mark, fingerprint: str) -> Snapshot | None:
+    def load_for(self, content: Sequence[TrajectoryContent], mark: Mark, fingerprint: str) -> Snapshot | None:
         """What was kept of the trajectories that there are, or of the first of them; None where it is not that."""
         record = self.record()
         if record is None or not mark.only_adds_to(record.mark):
             return None
         if (record.fingerprint, record.hashing) != (fingerprint, hashing()):
             return None
-        if record.rows_key != self._store.content_key(self._namespace, record.mark):
+        if record.rows_key != content_key(content[: record.trajectories]):
             return None
         file = self._read(record)
         return None if file is None else _snapshot(record, file)
@@ -106,10 +119,10 @@ class SnapshotCache:
         mark, scaled = taken.mark, taken.scaled
         arrays = taken.contents.to_arrays() | {RARITY: scaled.rarity}
         arrays |= {f"{VECTORS}{name}": grown.values for name, grown in scaled.vectors.items()}
-        rows_key = self._store.content_key(self._namespace, mark)
+        rows_key, trajectories = content_key(taken.content), len(taken.content)
         with contextlib.suppress(OSError):
             digest = self._publish(self._folder, arrays, {"weights": taken.contents.weights})
-            counted = mark.last, mark.removals, mark.revisions, taken.rows, scaled.indexed
+            counted = mark.last, mark.removals, mark.revisions, trajectories, taken.rows, scaled.indexed
             self._record(SnapshotRecord(digest, *counted, rows_key, taken.fingerprint, hashing()))
 
     def is_due(self, known: Snapshot | None, retriever: Retriever) -> bool:
@@ -177,6 +190,12 @@ class SnapshotCache:
             if old != kept:
                 with contextlib.suppress(OSError):
                     old.unlink()
+
+
+def content_key(content: Sequence[TrajectoryContent]) -> str:
+    """What a snapshot is known by: the trajectories that it holds, in order, and what they hold."""
+    lines = "\n".join(f"{one.id} {one.content_hash}" for one in content)
+    return hashlib.blake2b(lines.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def hashing() -> str:

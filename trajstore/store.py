@@ -34,7 +34,15 @@ from trajstore.scan import Measures, StepCells, TrajectoryCells, scan_measures, 
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
 from trajstore.store_stats import StoreStats, read_stats
-from trajstore.trajectory_table import AddReport, insert_all, read_chunk, read_content_key, read_hashes, rewrite
+from trajstore.trajectory_table import (
+    AddReport,
+    TrajectoryContent,
+    insert_all,
+    read_chunk,
+    read_content,
+    read_hashes,
+    rewrite,
+)
 from trajstore.vectors import (
     VectorCheck,
     check_vectors,
@@ -194,10 +202,10 @@ class TrajectoryStore:
             rows = connection.execute("SELECT id FROM trajectories WHERE namespace = ? ORDER BY seq", [namespace])
             return tuple(row[0] for row in rows)
 
-    def content_key(self, namespace: str, up_to: Mark) -> str:
-        """Changes with the trajectories of a namespace up to a mark: which there are, in order, and what they hold."""
+    def content(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> tuple[TrajectoryContent, ...]:
+        """Which trajectories of a namespace came after one mark and not after another, in order, and what they hold."""
         with self._database.reading() as connection:
-            return read_content_key(connection, namespace, up_to.last)
+            return read_content(connection, namespace, since.last, up_to.last)
 
     def measures(self, namespace: str, up_to: Mark, *, with_steps: bool) -> tuple[Measures, ...]:
         """What KPIs are measured by, of each trajectory of a namespace up to a mark, in order; see `Measures`."""

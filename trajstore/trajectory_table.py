@@ -1,10 +1,9 @@
 """The tables of trajectories and steps: one trajectory in, a chunk of them out."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from trajstore.connection import Connection
 from trajstore.errors import DamagedStore, InvalidRecord
@@ -25,6 +24,14 @@ class AddReport:
     added: int
     duplicates: int
     steps: int
+
+
+class TrajectoryContent(NamedTuple):
+    """A trajectory by its number and its id, and the hash of what it holds."""
+
+    seq: int
+    id: str
+    content_hash: str
 
 
 def known_id(connection: Connection, row: TrajectoryRow) -> str | None:
@@ -83,13 +90,10 @@ def read_hashes(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT id, content_hash FROM trajectories ORDER BY seq"))
 
 
-def read_content_key(connection: Connection, namespace: str, last: int) -> str:
-    """The hash of ids and content hashes of a namespace's trajectories up to a number, in order (BLAKE2b)."""
-    digest = hashlib.blake2b(digest_size=16)
-    sql = "SELECT id, content_hash FROM trajectories WHERE namespace = ? AND seq <= ? ORDER BY seq"
-    for cells in connection.execute(sql, [namespace, last]):
-        digest.update(repr(cells).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+def read_content(connection: Connection, namespace: str, after: int, last: int) -> tuple[TrajectoryContent, ...]:
+    """Which trajectories of a namespace there are after one number and not after another, in order."""
+    sql = "SELECT seq, id, content_hash FROM trajectories WHERE namespace = ? AND seq > ? AND seq <= ? ORDER BY seq"
+    return tuple(map(TrajectoryContent._make, connection.execute(sql, [namespace, after, last])))
 
 
 def _read(row: Row, steps: Sequence[Row]) -> Trajectory:

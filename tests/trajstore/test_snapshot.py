@@ -21,7 +21,8 @@ from trajstore.embedding import HashedEmbedder
 from trajstore.experience import Experience
 from trajstore.index_cache import index_status, unrecorded_files, unusable_files
 from trajstore.logbook import EpisodeRow
-from trajstore.recollection import Recollection, recollect
+from trajstore.recalled import Recollection
+from trajstore.recollection import recollect
 from trajstore.schema import Task, Trajectory
 from trajstore.snapshot import LAYOUT, SnapshotCache, Taken
 from trajstore.store import TrajectoryStore, index_folder
@@ -279,7 +280,7 @@ def test_a_python_that_numbers_suffixes_otherwise_reads_the_rows(
 
 def test_a_snapshot_that_was_taken_before_a_removal_is_not_kept(filled: TrajectoryStore):
     loaded = recollect(filled, EMBEDDER)
-    taken = Taken.of(loaded.experience, loaded.retriever, loaded.mark, EMBEDDER.identity.fingerprint)
+    taken = Taken.of(loaded, EMBEDDER.identity.fingerprint)
     filled.forget(source="others")
     SnapshotCache(filled, "default").save(taken)
     assert list(index_folder(filled.path).iterdir()) == []
