@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.columns import Column, Vocabulary
-from trajstore.contents import HASH_BYTES, Contents, column_of, hex_names
-from trajstore.embedding import text_hash
+from trajstore.contents import Contents, column_of
+from trajstore.moments import Moments
 from trajstore.order import step_token
 from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
@@ -134,9 +134,7 @@ class Experience:
         self.templates = Vocabulary()
         self.decisions: dict[str, int] = {}
         self._goals = Vocabulary()
-        self._moments: Vocabulary | None = Vocabulary()  # by the hash of the text; None until it is needed again
-        self._moment_texts: list[str] = []  # of those that this process has rendered
-        self._moment_hashes = Column(np.uint8, HASH_BYTES)
+        self._moments = Moments()
         self._read: Read | None = None
         self.trajectory_ids: list[str] = []
         self._trajectory_columns = {
@@ -180,8 +178,7 @@ class Experience:
             texts += self._append(play_back(trajectory))
         self._states.extend(self._embed(texts))
         self._goal_vectors.extend(self._embed(self._goals.names[len(self._goal_vectors) :]))
-        unknown = len(self._moment_hashes) - len(self._moment_vectors)
-        self._moment_vectors.extend(self._embed(self._moment_texts[len(self._moment_texts) - unknown :]))
+        self._moment_vectors.extend(self._embed(self._moments.texts(len(self._moment_vectors))))
 
     def contents(self) -> Contents:
         """All that it holds, as it stands now: nothing of it changes when more is appended."""
@@ -199,13 +196,13 @@ class Experience:
         self._states = column_of(contents, "states", self._states)
         self._goal_vectors = column_of(contents, "goals", self._goal_vectors)
         self._moment_vectors = column_of(contents, "moments", self._moment_vectors)
-        self._moment_hashes = column_of(contents, "moment hashes", self._moment_hashes)
+        self._moments = Moments(column_of(contents, "moment hashes", self._moments.hashes))
         for name, vocabulary in self._vocabularies().items():
             vocabulary.extend(contents.names[name])
         self.trajectory_ids = list(contents.names["ids"])
         self.decisions = dict(contents.decisions)
         self._believed_weight, self._unbelieved_weight = contents.weights
-        self._moments, self._read = None, read
+        self._read = read
 
     def column(self, name: str) -> NDArray[Any]:  # Any: each column has its own type
         """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted or suffix."""
@@ -270,9 +267,9 @@ class Experience:
 
     def moment_text(self, row: int) -> str:
         """The state alone before one row, in words; read from the store where this process has not rendered it."""
-        number = int(self.column("moment")[row]) - (len(self._moment_hashes) - len(self._moment_texts))
-        if number >= 0 or self._read is None:
-            return self._moment_texts[number]
+        text = self._moments.text(int(self.column("moment")[row]))
+        if text is not None or self._read is None:
+            return text or ""
         trajectory_id, position, *_ = self.describe(row)
         return play_back(self._read(trajectory_id)).moment_text(position)
 
@@ -305,7 +302,7 @@ class Experience:
         columns["action"].extend([self.actions.number(step.action) for step in past])
         columns["failed"].extend([step.failed for step in past])
         columns["reward"].extend([_number(steps[at].reward) for at in rows])
-        columns["moment"].extend([self._moment_number(playback.moment_text(at)) for at in rows])
+        columns["moment"].extend([self._moments.number(playback.moment_text(at)) for at in rows])
         wasted = wasted_steps(playback)
         order, kept = self._order_columns, zip(steps, wasted, strict=True)
         order["token"].extend(tokens)
@@ -316,17 +313,6 @@ class Experience:
         columns["suffix"].extend([suffix_keys(tokens[max(0, at - 3) : at]) for at in rows])
         return [playback.state_text(at) for at in rows]
 
-    def _moment_number(self, text: str) -> int:
-        """The number of a state, a new one where it is new: its text is kept to be embedded."""
-        if self._moments is None:
-            self._moments = Vocabulary(hex_names(self._moment_hashes.values))
-        key, known = text_hash(text), len(self._moments)
-        number = self._moments.number(key.hex())
-        if number == known:
-            self._moment_texts.append(text)
-            self._moment_hashes.extend(np.frombuffer(key, np.uint8)[None])
-        return number
-
     def _vocabularies(self) -> dict[str, Vocabulary]:
         return {name: self._goals if name == "goals" else getattr(self, name) for name in VOCABULARIES}
 
@@ -334,7 +320,7 @@ class Experience:
         groups = {"step": self._step_columns, "trajectory": self._trajectory_columns, "order": self._order_columns}
         found = {f"{kind} {name}": column for kind, group in groups.items() for name, column in group.items()}
         vectors = {"states": self._states, "goals": self._goal_vectors, "moments": self._moment_vectors}
-        return found | vectors | {"moment hashes": self._moment_hashes}
+        return found | vectors | {"moment hashes": self._moments.hashes}
 
     def _append_trajectory(self, trajectory: Trajectory) -> int:
         number = len(self.trajectory_ids)

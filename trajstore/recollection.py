@@ -23,7 +23,7 @@ from trajstore.vector_cache import VectorCache
 OnProgress = Callable[[str, int, int], None]
 
 
-def recollect(
+def recollect(  # noqa: PLR0913 - all but the store and the embedder are optional
     store: TrajectoryStore,
     embedder: Embedder,
     namespace: str = "default",
@@ -70,7 +70,7 @@ def recollect(
 
 @dataclass(frozen=True, slots=True)
 class _Keeper:
-    """Makes the index of an experience, and keeps it for whoever opens the store next; `serving` may stand in for it."""
+    """Makes the index of an experience, and keeps it for whoever opens the store next; `serving` stands in for it."""
 
     cache: IndexCache
     experience: Experience

@@ -15,19 +15,18 @@ source holds most of the nearest rows, the nearest of the others are taken as we
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.array_file import Grown
-from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
-from trajstore.index import BLOCK, IndexKind, VectorIndex, inner_products
+from trajstore.index import IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
-from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, rarity
+from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of
+from trajstore.scaling import Scaled, ScaledVectors
 from trajstore.suffix_rows import SuffixRows
 
 Floats = NDArray[np.float32]
@@ -37,7 +36,6 @@ Offer = Callable[[VectorIndex | None], None]
 MakeIndex = Callable[[Floats, Offer, VectorIndex | None], VectorIndex]
 
 SUFFIX_SIMILARITY = np.array([0.0, 0.5, 0.8, 1.0], np.float32)
-SCALED = ("states", "goals", "moments")
 BACKGROUND_ROWS = 256
 CROWDED_TIMES = 1.5
 
@@ -110,15 +108,6 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled:
-    """Vectors as a retriever compares them, by name, with the rarity that scaled them: that of the first rows."""
-
-    indexed: int
-    rarity: Floats
-    vectors: Mapping[str, Grown]
-
-
-@dataclass(frozen=True, slots=True)
 class _Background:
     """A fixed random sample of B rows, gathered once: vectors (B, D), numbers of their tasks (B,), suffix keys."""
 
@@ -165,7 +154,7 @@ class Retriever:
         experience = self._experience
         fits = index is not None and index.dimension == experience.dimension and Layers(index).suit(len(experience))
         indexed = len(index) if index is not None and fits else len(experience)
-        self._scale_all(indexed, scaled)
+        self._vectors = ScaledVectors(experience, indexed, scaled)
         with self._swapping:  # what is offered meanwhile comes after what is made here
             self._built += 1
             offer = partial(self._take_better, self._built)
@@ -197,7 +186,7 @@ class Retriever:
         if not seen or is_due:
             self.rebuild()
             return
-        self._scale_new()
+        self._vectors.extend()
         self._order_rows.extend(self._experience.column("suffix")[seen:])
         with self._swapping:
             self._layers = self._layers.grown(self.states)
@@ -205,45 +194,29 @@ class Retriever:
     @property
     def states(self) -> Floats:
         """The vectors of the rows' states as this retriever compares them, shape (rows, D)."""
-        return np.asarray(self._scaled["states"].values, np.float32)
+        return self._vectors.of("states")
 
     @property
     def _goals(self) -> Floats:
-        return np.asarray(self._scaled["goals"].values, np.float32)
+        return self._vectors.of("goals")
 
     @property
     def _moments(self) -> Floats:
-        return np.asarray(self._scaled["moments"].values, np.float32)
+        return self._vectors.of("moments")
+
+    @property
+    def indexed(self) -> int:
+        """How many rows, the first, its vectors are scaled by."""
+        return self._vectors.indexed
 
     @property
     def scaled(self) -> Scaled:
         """Its vectors, as they stand now, for a retriever to come."""
-        vectors = {name: Grown(column.values, len(column)) for name, column in self._scaled.items()}
-        return Scaled(self.indexed, self._rarity, vectors)
-
-    def _scale_all(self, indexed: int, scaled: Scaled | None) -> None:
-        """Scale every vector by the rarity of entries among the first rows, unless that was done before."""
-        self.indexed = indexed
-        if scaled is not None and scaled.indexed == indexed:
-            self._rarity = scaled.rarity
-            self._scaled = {name: Column.over(known.data, known.length) for name, known in scaled.vectors.items()}
-        else:
-            self._rarity = rarity(self._experience.states[:indexed])
-            self._scaled = {name: Column(np.float32, self._experience.dimension) for name in SCALED}
-        self._scale_new()
-
-    def _scale_new(self) -> None:
-        """Scale the vectors that the experience has got since, block by block: there are gigabytes of them."""
-        for name, scaled in self._scaled.items():
-            vectors: NDArray[np.floating] = getattr(self._experience, name)
-            if not len(scaled):
-                scaled.reserve(len(vectors))
-            for first in range(len(scaled), len(vectors), BLOCK):
-                scaled.extend(self._scale(vectors[first : first + BLOCK]))
+        return self._vectors.taken()
 
     def goal_similarities(self, goal: Floats) -> Floats:
         """Cosine of one task's vector with every stored task, shape (tasks,)."""
-        return np.asarray(self._goals @ self._scale(goal[None])[0], np.float32)
+        return np.asarray(self._goals @ self._vectors.scale(goal[None])[0], np.float32)
 
     def query(
         self,
@@ -254,7 +227,7 @@ class Retriever:
         excluded: NDArray[np.bool_] | None = None,
     ) -> Query:
         """A query from the vectors of state and moment as the embedder made them, without what `excluded` marks."""
-        state, moment = self._scale(np.stack(texts))
+        state, moment = self._vectors.scale(np.stack(texts))
         return Query(state, moment, goal_similarities, suffix_keys(tokens), excluded)
 
     def evidence(self, query: Query) -> Evidence:
@@ -363,11 +336,6 @@ class Retriever:
         tops = np.maximum(similarities.max(axis=1)[:, None], bases + floor)
         weights = np.clip((similarities - bases) / (tops - bases), 0.0, 1.0) ** self.config.power
         return np.stack([cap_by_group(one, owners, self.config.trajectory_cap) for one in weights])
-
-    def _scale(self, vectors: NDArray[np.floating]) -> Floats:
-        scaled = vectors.astype(np.float32) * self._rarity
-        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-        return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
 def _build(states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:

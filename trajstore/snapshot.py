@@ -24,7 +24,8 @@ from trajstore.faultpoints import faultpoint
 from trajstore.layers import is_near
 from trajstore.marks import Mark
 from trajstore.recalled import Recollection
-from trajstore.retriever import SCALED, Retriever, Scaled
+from trajstore.retriever import Retriever
+from trajstore.scaling import SCALED, Scaled
 from trajstore.store import TrajectoryStore
 from trajstore.trajectory_table import TrajectoryContent
 
