@@ -9,7 +9,6 @@ from trajectory_samples import make_step, make_trajectory
 
 from trajstore.backup import backup, restore
 from trajstore.embedding import HashedEmbedder
-from trajstore.errors import DamagedStore
 from trajstore.index import VectorIndex
 from trajstore.logbook import EpisodeRow
 from trajstore.recalled import Recollection
@@ -113,14 +112,3 @@ def test_a_graph_serves_without_the_removed_rows_until_another_is_made(
         assert loaded.retriever.index.kind == "hnsw"
         for row in range(len(states)):
             assert states[loaded.retriever.index.search(states[row], 1).rows[0]] @ states[row] > 0.99
-
-
-def test_kpis_that_cannot_be_read_are_named(store_path: Path):
-    selector_kpis = pytest.importorskip("selector.kpis")
-    with TrajectoryStore(store_path) as store:
-        store.add(walk(1))
-        with store.lent_connection() as connection:
-            connection.execute("UPDATE trajectories SET kpis = '{broken'")
-        (measures,) = store.measures("default", store.mark, with_steps=False)
-        with pytest.raises(DamagedStore, match="broken"):
-            selector_kpis.measured_by(measures)

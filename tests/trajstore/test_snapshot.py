@@ -335,6 +335,7 @@ def arrays_of(contents: Contents) -> str:
     return repr({name: array.tolist() for name, array in contents.to_arrays().items()})
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 @settings(max_examples=25)
 @given(st.lists(TRAJECTORIES, max_size=4), st.lists(TRAJECTORIES, max_size=3))
 def test_what_is_restored_and_then_grows_is_what_was_learned_at_once(
