@@ -54,7 +54,7 @@ def estimates(learned: Learned, asked: Sequence[Trajectory], numbers: dict[int, 
     tools = known_tools(knowledge.experience)
     found = []
     for trajectory in asked:
-        playback, left = play_back(trajectory), knowledge.left_out([trajectory], [numbers[id(trajectory)]])
+        playback, left = play_back(trajectory), knowledge.left_out([numbers[id(trajectory)]])
         for place, step in enumerate(trajectory.steps):
             if step.kind != "tool":
                 continue

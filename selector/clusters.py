@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,14 @@ BLOCK = 8192
 
 @dataclass(frozen=True, slots=True)
 class StateClusters:
-    """Centres of length 1, shape (C, D), and how many rows there were when they were found.  C is 0 without rows."""
+    """Centres of length 1, shape (C, D), and how many rows there were when they were found.  C is 0 without rows.
+
+    `members_N` are the numbers of the clusters that the first N rows were assigned to.
+    """
 
     centres_CD: Floats
     rows: int
+    members_N: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.centres_CD)
@@ -39,6 +43,13 @@ class StateClusters:
         blocks = [states_ND[start : start + BLOCK] for start in range(0, len(states_ND), BLOCK)]
         numbers = [np.argmax(block.astype(np.float32) @ self.centres_CD.T, axis=1) for block in blocks]
         return np.concatenate([np.zeros(0, np.int64), *numbers])
+
+    def with_members(self, states_ND: NDArray[np.floating]) -> "StateClusters":
+        """The same with the members of all N rows; those that are known keep their cluster."""
+        if not len(self.centres_CD):
+            return self
+        later = self.assign(states_ND[len(self.members_N) :]).astype(np.uint8)
+        return replace(self, members_N=np.concatenate([self.members_N, later])[: len(states_ND)])
 
 
 def find_clusters(states_ND: Floats, *, seed: int = 0) -> StateClusters:
@@ -87,7 +98,8 @@ def _mean_directions(states: Floats, members: NDArray[np.int64], centres: Floats
 def to_bytes(clusters: StateClusters) -> bytes:
     """A NumPy archive without pickles, 16 bits an entry."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, centres=clusters.centres_CD.astype(np.float16), rows=np.array(clusters.rows))
+    centres, rows = clusters.centres_CD.astype(np.float16), np.array(clusters.rows)
+    np.savez_compressed(buffer, centres=centres, rows=rows, members=clusters.members_N)
     return buffer.getvalue()
 
 
@@ -95,9 +107,12 @@ def from_bytes(content: bytes) -> StateClusters:
     """The clusters that `to_bytes` wrote; `DamagedStore` where the bytes are anything else."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            clusters = StateClusters(archive["centres"].astype(np.float32), int(archive["rows"]))
+            members = archive["members"] if "members" in archive else np.zeros(0, np.uint8)
+            clusters = StateClusters(archive["centres"].astype(np.float32), int(archive["rows"]), members)
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored state clusters cannot be read; they are found anew from the steps") from error
     if clusters.centres_CD.ndim != 2 or not np.isfinite(clusters.centres_CD).all():
         raise DamagedStore("the stored state clusters are no vectors; they are found anew from the steps")
+    if members.dtype != np.uint8 or members.max(initial=0) >= max(len(clusters), 1):
+        raise DamagedStore("the stored state clusters have members of none; they are found anew from the steps")
     return clusters

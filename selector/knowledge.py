@@ -16,16 +16,17 @@ from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, vouched
 from selector.follow import Nearby, Paths, find_paths
 from selector.offer import MOST_OFFERS, Offer
-from selector.outcomes import Outcomes, RewardOf, claims_of, success_of
+from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
 from selector.values import ValueConfig
-from trajstore.experience import Experience, Playback, past_step, wasted_steps
+from trajstore.experience import Experience
 from trajstore.nearness import sums_by_number
-from trajstore.order import START, OrderModel, step_token
+from trajstore.order import OrderModel
 from trajstore.retriever import Evidence, Retriever
 from trajstore.schema import Trajectory
+from trajstore.sorted_counts import START
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +36,7 @@ EXPERTS = TOOL_EXPERTS + ACTION_EXPERTS
 ORDER_FLOOR = 0.02
 VOTE_PRIOR = 0.5
 ORDER_DEPTH = 4
+ORDER_COLUMNS = ("token", "called", "counts")
 CORROBORATION = CorroborationConfig()
 
 
@@ -98,10 +100,21 @@ class Knowledge:
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""
         self.retriever.refresh()
-        weights = self.experience.trajectory_column("weight")
-        for number, trajectory in enumerate(trajectories, start=first):
-            self.count(trajectory, float(weights[number]), self.tool_order, self.action_order)
+        self._count(range(first, first + len(trajectories)), self.tool_order, self.action_order)
         self.outcomes.learn(trajectories, self.retriever.states)
+
+    def learn_all(self, about: Stored) -> None:
+        """Learn all trajectories of the experience at once, before any other."""
+        experience = self.experience
+        tokens, called = experience.order_column("token"), experience.order_column("called")
+        ends, weights = experience.trajectory_column("order_end"), experience.trajectory_column("weight")
+        if len(tokens):
+            counted = np.repeat(weights.astype(np.float64), np.diff(ends, prepend=0)) * experience.order_column(
+                "counts"
+            )
+            self.tool_order.add_all(tokens, tokens // 2, counted, ends)
+            self.action_order.add_all(called, called, counted, ends)
+        self.outcomes.learn_all(about, self.retriever.states)
 
     def use_clusters(self, clusters: StateClusters) -> None:
         """Tell states apart by these clusters from now on."""
@@ -114,29 +127,24 @@ class Knowledge:
             return ""
         return self.experience.moment_text(int(np.argmax(self.retriever.states @ centres[cluster])))
 
-    def count(self, trajectory: Trajectory, weight: float, tools: OrderModel, actions: OrderModel) -> None:
-        """Add one trajectory's order to two models; failures and unknown successes weigh less, down to nothing."""
-        if weight <= 0.0 or not trajectory.steps:
-            return
-        numbers = [self.experience.tools.number(step.tool) for step in trajectory.steps]
-        past = [past_step(step) for step in trajectory.steps]
-        tokens = [step_token(number, failed=step.failed) for number, step in zip(numbers, past, strict=True)]
-        wasted = wasted_steps(Playback(trajectory, tuple(past)))
-        weights = [
-            weight * (step.kind == "tool" and not loop) for step, loop in zip(trajectory.steps, wasted, strict=True)
-        ]
-        tools.add(tokens, numbers, weights)
-        called = [self.experience.actions.known(step.action) for step in past]
-        actions.add(called, called, weights)
+    def _count(self, numbers: Sequence[int], tools: OrderModel, actions: OrderModel) -> None:
+        """Add the order of trajectories to two models; failures and unknown successes weigh less, down to nothing."""
+        experience = self.experience
+        ends, weights = (experience.trajectory_column(name) for name in ("order_end", "weight"))
+        for number in numbers:
+            own, weight = slice(ends[number - 1] if number else 0, ends[number]), float(weights[number])
+            if weight > 0.0:
+                tokens, called, counts = (experience.order_column(name)[own].tolist() for name in ORDER_COLUMNS)
+                counted = [weight * one for one in counts]
+                tools.add(tokens, [token // 2 for token in tokens], counted)
+                actions.add(called, called, counted)
 
-    def left_out(self, trajectories: list[Trajectory], numbers: list[int]) -> Left:
-        """What to leave out so that `trajectories` (numbered `numbers`) do not answer for themselves."""
+    def left_out(self, numbers: Sequence[int]) -> Left:
+        """What to leave out so that trajectories do not answer for themselves, by their numbers."""
         excluded = np.zeros(len(self.experience.trajectory_ids), np.bool_)
-        excluded[numbers] = True
+        excluded[list(numbers)] = True
         left = Left(excluded, OrderModel(ORDER_DEPTH), OrderModel(1))
-        weights = self.experience.trajectory_column("weight")
-        for number, trajectory in zip(numbers, trajectories, strict=True):
-            self.count(trajectory, float(weights[number]), left.tools, left.actions)
+        self._count(numbers, left.tools, left.actions)
         return left
 
     def goal_similarities(self, situation: Situation) -> NDArray[np.float32]:

@@ -10,11 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from selector.errors import SelectorUsageError
+from trajstore.codec import from_json
+from trajstore.errors import DamagedStore
+from trajstore.scan import Measures
 from trajstore.schema import Trajectory
 
 Direction = Literal["higher", "lower"]
 JsonObject = dict[str, Any]  # Any: plain JSON data
 
+MEASURED = ("success", "reward", "steps", "latency_seconds", "cost_usd")
+OF_STEPS = frozenset(MEASURED[2:])
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
@@ -147,14 +152,39 @@ def measured(trajectory: Trajectory) -> dict[str, float]:
     success (1 or 0), reward, steps (how many), latency_seconds and cost_usd (summed over the steps that know theirs),
     then the trajectory's own kpis, which win over all of these.
     """
-    values: dict[str, float | None] = {
-        "success": None if trajectory.success is None else float(trajectory.success),
-        "reward": trajectory.reward,
-        "steps": float(len(trajectory.steps)),
-        "latency_seconds": _sum_of_known([step.latency_seconds for step in trajectory.steps]),
-        "cost_usd": _sum_of_known([step.cost_usd for step in trajectory.steps]),
-    }
-    return {name: float(value) for name, value in values.items() if value is not None} | dict(trajectory.kpis)
+    steps = trajectory.steps
+    latency, cost = ([getattr(step, name) for step in steps] for name in ("latency_seconds", "cost_usd"))
+    sums = float(len(steps)), _sum_of_known(latency), _sum_of_known(cost)
+    return _known(trajectory.success, trajectory.reward, *sums) | dict(trajectory.kpis)
+
+
+def measured_by(measures: Measures) -> dict[str, float]:
+    """The same of a trajectory that the store has measured; `DamagedStore` where its KPIs cannot be read."""
+    try:
+        kpis = dict(from_json(measures.kpis))
+    except (ValueError, TypeError) as error:
+        raise DamagedStore(
+            f"kpis {measures.kpis!r:.80} cannot be read; run trajstore doctor, or restore a backup"
+        ) from error
+    sums = float(measures.steps), measures.latency_seconds, measures.cost_usd
+    return _known(measures.success, measures.reward, *sums) | kpis
+
+
+def needs_steps(spec: RewardSpec) -> bool:
+    """Whether a reward asks for what is summed over steps."""
+    return not OF_STEPS.isdisjoint(kpi.name for kpi in spec.kpis)
+
+
+def _known(
+    success: bool | None,  # noqa: FBT001 - None, nobody judged it, is a third value
+    reward: float | None,
+    steps: float,
+    latency_seconds: float | None,
+    cost_usd: float | None,
+) -> dict[str, float]:
+    won = None if success is None else float(success)
+    values = dict(zip(MEASURED, (won, reward, steps, latency_seconds, cost_usd), strict=True))
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _sum_of_known(values: list[float | None]) -> float | None:

@@ -129,7 +129,7 @@ def build_examples(
     shares = decision_shares(knowledge, config.decisions)
     sampling = _Sampling(tools, shares, np.random.default_rng(config.seed), with_paths, knowledge.example_trust())
     for unit, members in enumerate(units.values()):
-        left = knowledge.left_out([trajectories[number] for number in members], members)
+        left = knowledge.left_out(members)
         for number in members:
             made = _examples_of(knowledge, trajectories[number], number, left, sampling)
             yield from (replace(one, unit=unit) for one in made)

@@ -2,20 +2,26 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from selector import clusters
 from selector.clusters import StateClusters
 from selector.knowledge import Knowledge
-from selector.kpis import RewardSpec, combine, measured
+from selector.kpis import RewardSpec, combine, measured, measured_by, needs_steps
 from selector.learning import Learned, LearningConfig, fit_model
 from selector.model_file import FittedModel, from_bytes, to_bytes
+from selector.outcomes import Stored
 from selector.records import SelectorConfig
 from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
+from trajstore.layers import is_near
 from trajstore.marks import BEGINNING, Mark
+from trajstore.recalled import Recollection
 from trajstore.recollection import OnProgress, recollect
 from trajstore.schema import Trajectory
 from trajstore.store import TrajectoryStore
@@ -47,6 +53,7 @@ class Memory:
         self._settings = settings
         self.namespace = settings.namespace
         self._mark = BEGINNING
+        self._loaded: Recollection | None = None
         self._fitted_rows = 0
         self.version = ""
         self.learned = self._load()
@@ -54,7 +61,8 @@ class Memory:
     def keep_up(self) -> bool:
         """Learn what was stored since, by anyone, in time that goes with how much it is; says whether there was any.
 
-        Where trajectories were removed or judged anew, and where the choice model is due, everything is learned anew.
+        Where trajectories were removed or judged anew, and where the choice model is due, everything is learned anew;
+        after removals, from what is left in memory.
         """
         mark = self._store.mark
         if mark == self._mark:
@@ -86,8 +94,11 @@ class Memory:
 
     def _take_in(self, mark: Mark) -> None:
         """Learn the trajectories up to a mark."""
+        content = self._store.content(self.namespace, mark, since=self._mark)
         new = tuple(self._store.added(self.namespace, mark, since=self._mark))
         self._mark = mark
+        if self._loaded is not None:
+            self._loaded = replace(self._loaded, content=(*self._loaded.content, *content))
         if not new:
             return
         knowledge = self.learned.knowledge
@@ -107,8 +118,9 @@ class Memory:
             seed=settings.seed,
             on_progress=settings.on_progress,
             in_background=settings.in_background,
+            earlier=self._loaded,
         )
-        self._mark = loaded.mark
+        self._mark, self._loaded = loaded.mark, replace(loaded, read=tuple)  # the trajectories need not stay in memory
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
         knowledge = Knowledge(
             loaded.experience,
@@ -117,15 +129,23 @@ class Memory:
             values=settings.config.values,
             corroboration=settings.config.corroboration,
         )
-        knowledge.learn(loaded.trajectories, first=0)
-        knowledge.outcomes.use_reports(self._reported())
-        knowledge.use_clusters(self._clusters(knowledge))
-        fitted = self._model(knowledge, loaded.trajectories)
+        finals = self._finals(loaded.mark)
+        if len(finals) != len(loaded.experience.trajectory_ids):  # some were removed while the rest was read
+            return self._load()
+        knowledge.learn_all(Stored(finals, self._reported(), self._clusters(loaded.retriever.states)))
+        fitted = self._model(knowledge, loaded.read)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
 
-    def _model(self, knowledge: Knowledge, trajectories: Sequence[Trajectory]) -> FittedModel:
+    def _finals(self, mark: Mark) -> NDArray[np.float64]:
+        """The final rewards of all trajectories up to a mark; NaN where nobody judged."""
+        spec = self._settings.config.reward
+        combined = cache(lambda measures: combine(measured_by(measures), spec).value)  # many are measured alike
+        rows = self._store.measures(self.namespace, mark, with_steps=needs_steps(spec))
+        return np.array([np.nan if (final := combined(row)) is None else final for row in rows], np.float64)
+
+    def _model(self, knowledge: Knowledge, read: Callable[[], Sequence[Trajectory]]) -> FittedModel:
         """The choice model kept in the store, fitted anew where most of the rows came after it."""
         name, key = f"choice-model/{self.namespace}", self._key()
         kept = _readable(from_bytes, self._store.artifact(name, key))
@@ -134,21 +154,24 @@ class Memory:
             return kept
         config = self._settings.config
         learning = LearningConfig(config.hold_out, config.decisions, config.penalties, self._settings.seed)
-        fitted = fit_model(knowledge, trajectories, learning, self._tell("learning"))
+        fitted = fit_model(knowledge, read(), learning, self._tell("learning"))
         content = to_bytes(FittedModel(fitted.model, fitted.paths, fitted.familiar, rows))
         self._store.put_artifact(name, key, content)
         return from_bytes(content)
 
-    def _clusters(self, knowledge: Knowledge) -> StateClusters:
+    def _clusters(self, states_ND: NDArray[np.float32]) -> StateClusters:
         """The state clusters kept in the store; found anew where most rows came later, and then nothing is pruned."""
-        name, key, rows = f"clusters/{self.namespace}", self._key(), len(knowledge.experience)
+        name, key, rows = f"clusters/{self.namespace}", self._key(), len(states_ND)
         kept = _readable(clusters.from_bytes, self._store.artifact(name, key))
-        if kept is not None and kept.rows <= rows <= RECLUSTER_GROWTH * max(kept.rows, SMALL_STORE):
-            return kept
-        content = clusters.to_bytes(clusters.find_clusters(knowledge.retriever.states, seed=self._settings.seed))
-        self._store.put_artifact(name, key, content)
-        self._store.logbook.clear_prunings(self.namespace)
-        return clusters.from_bytes(content)
+        if kept is None or not kept.rows <= rows <= RECLUSTER_GROWTH * max(kept.rows, SMALL_STORE):
+            found = clusters.find_clusters(states_ND, seed=self._settings.seed)
+            kept = clusters.from_bytes(clusters.to_bytes(found))
+            self._store.logbook.clear_prunings(self.namespace)
+        known = len(kept.members_N)
+        kept = kept.with_members(states_ND)
+        if not known or not is_near(known, rows):
+            self._store.put_artifact(name, key, clusters.to_bytes(kept))
+        return kept
 
     def _reported(self) -> dict[str, float]:
         """The newest reward that was reported for each decision."""

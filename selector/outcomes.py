@@ -1,6 +1,7 @@
 """What came of the stored steps: credit, by tool and state cluster, and the records of paths."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,18 @@ def claims_of(
     """Evidence with who vouches for it: `owners` (N,) are the trajectories that it comes from."""
     sources, believed = (experience.trajectory_column(name)[owners] for name in ("source", "believed"))
     return Claims(weights.astype(np.float64), arms.astype(np.int64), sources.astype(np.int64), believed)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store knows beside its steps: the final reward of each trajectory (NaN: not judged), rewards by decision.
+
+    `clusters` tell its states apart.
+    """
+
+    finals: Floats
+    rewards: Mapping[str, float]
+    clusters: StateClusters
 
 
 class Outcomes:
@@ -73,6 +86,13 @@ class Outcomes:
         self._value_new_rows()
         self._recount()
 
+    def learn_all(self, about: "Stored", states: NDArray[np.float32]) -> None:
+        """Take in all trajectories of the experience at once, with what else is known of them."""
+        self._finals, self.clusters = Column(np.float64), about.clusters
+        self._finals.extend(about.finals)
+        self._immediate = self._by_row(about.rewards)
+        self._value_all(states)
+
     @property
     def _rows(self) -> int:
         """How many rows belong to the trajectories learned so far."""
@@ -81,17 +101,24 @@ class Outcomes:
     def use_clusters(self, clusters: StateClusters, states: NDArray[np.float32]) -> None:
         """Tell states apart by these clusters from now on."""
         self.clusters = clusters
-        self._row_clusters = Column(np.int64)
-        self._row_clusters.extend(clusters.assign(states[: self._rows]))
+        self._value_all(states)
+
+    def _value_all(self, states: NDArray[np.float32]) -> None:
+        self._row_clusters, known = Column(np.int64), self.clusters.members_N[: self._rows]
+        self._row_clusters.extend(known)
+        self._row_clusters.extend(self.clusters.assign(states[len(known) : self._rows]))
         self._values, self._returns = ActionValues(self._value_config), Column(np.float64)
         self._value_new_rows()
         self._recount()
 
     def use_reports(self, rewards: Mapping[str, float]) -> None:
         """Take rewards reported for single decisions, by decision id, as the outcome of their steps."""
-        rows = self._experience.decisions
-        self._immediate = {rows[decision]: reward for decision, reward in rewards.items() if decision in rows}
+        self._immediate = self._by_row(rewards)
         self._recount()
+
+    def _by_row(self, rewards: Mapping[str, float]) -> dict[int, float]:
+        rows = self._experience.decisions
+        return {rows[decision]: reward for decision, reward in rewards.items() if decision in rows}
 
     def use_changes(self, changes: Mapping[str, float]) -> None:
         """Count little of what tools did before they changed; `changes` are times (seconds since 1970) by tool."""

@@ -255,7 +255,7 @@ def _ask(choice: LoggedChoice, engine: Engine, policy: str) -> Floats:
     situation, knowledge = choice.situation, engine.learned.knowledge
     number = _last(knowledge.experience.trajectory_ids, choice.trajectory.trajectory_id)
     own = [] if number is None else [number]
-    left, goals = knowledge.left_out([choice.trajectory] * len(own), own), knowledge.goal_similarities(situation)
+    left, goals = knowledge.left_out(own), knowledge.goal_similarities(situation)
     if policy == "engine":
         return engine.probabilities(situation, goals, left)
     seen = engine.consider(situation, goals, left)

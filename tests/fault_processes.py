@@ -18,7 +18,8 @@ from trajstore.embedding import HashedEmbedder
 from trajstore.faultpoints import watch
 from trajstore.index import VectorIndex
 from trajstore.index_cache import IndexCache, rows_key
-from trajstore.recollection import Recollection, recollect
+from trajstore.recalled import Recollection
+from trajstore.recollection import recollect
 from trajstore.retriever import Retriever
 from trajstore.schema import Trajectory
 from trajstore.store import TrajectoryStore

@@ -17,6 +17,13 @@ class Column:
         self._data: NDArray[np.generic] = np.zeros(shape, dtype)
         self.values = self._data[:0]
 
+    @classmethod
+    def over(cls, data: NDArray[np.generic], length: int) -> "Column":
+        """The column of the first `length` rows of an array, which it writes to as it grows."""
+        column = cls(data.dtype)
+        column._data, column.values = data, data[:length]
+        return column
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -28,11 +35,17 @@ class Column:
         length = len(self.values)
         needed = length + len(block)
         if needed > len(self._data):
-            grown = np.zeros((max(needed, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
-            grown[:length] = self.values
-            self._data = grown
+            self.reserve(max(needed, 2 * len(self._data)))
         self._data[length:needed] = block
         self.values = self._data[:needed]
+
+    def reserve(self, rows: int) -> None:
+        """Have room for so many rows in all, so that none is copied until there are more."""
+        if rows > len(self._data):
+            length = len(self.values)
+            grown = np.zeros((rows, *self._data.shape[1:]), self._data.dtype)
+            grown[:length] = self.values
+            self._data, self.values = grown, grown[:length]
 
 
 class Vocabulary:
@@ -46,8 +59,7 @@ class Vocabulary:
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
         self._names: tuple[str, ...] = ()
-        for name in names:
-            self.number(name)
+        self.extend(names)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -55,6 +67,11 @@ class Vocabulary:
     def number(self, name: str) -> int:
         """The name's number, a new one where it is new."""
         return self._numbers.setdefault(name, len(self._numbers))
+
+    def extend(self, names: Iterable[str]) -> None:
+        """Number those names that are new."""
+        for name in names:
+            self._numbers.setdefault(name, len(self._numbers))
 
     def known(self, name: str) -> int:
         """The name's number, or -1 where it was never seen."""

@@ -32,7 +32,8 @@ from trajstore.ingest import ingest as ingest_into
 from trajstore.live_embedder import embedder_status, refresh_student
 from trajstore.opening import is_database_there, public_path
 from trajstore.output import Tell, print_json, print_table, progress_bars
-from trajstore.recollection import Recollection, recollect, stored_embedder
+from trajstore.recalled import Recollection
+from trajstore.recollection import recollect, stored_embedder
 from trajstore.redact import Redactor
 from trajstore.redaction_rules import DEFAULT_RULES, load_rules
 from trajstore.render import PastStep

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.columns import Column, Vocabulary
+from trajstore.contents import Contents, column_of
+from trajstore.moments import Moments
 from trajstore.order import step_token
 from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
@@ -23,6 +25,8 @@ UNJUDGED_WEIGHT = 0.3
 LIVE_TEXTS = 1024
 BELIEVED_JUDGES = frozenset({"environment", "test", "human"})
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+Read = Callable[[str], Trajectory]
+VOCABULARIES = ("tools", "actions", "sources", "families", "groups", "templates", "goals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,9 @@ class Experience:
         self.families, self.groups = Vocabulary(), Vocabulary()
         self.templates = Vocabulary()
         self.decisions: dict[str, int] = {}
-        self._goals, self._moments = Vocabulary(), Vocabulary()
+        self._goals = Vocabulary()
+        self._moments = Moments()
+        self._read: Read | None = None
         self.trajectory_ids: list[str] = []
         self._trajectory_columns = {
             "family": Column(np.int32),
@@ -139,6 +145,7 @@ class Experience:
             "goal": Column(np.int32),
             "template": Column(np.int32),
             "end": Column(np.int64),
+            "order_end": Column(np.int64),
             "created": Column(np.float64),
             "success": Column(np.float32),
             "weight": Column(np.float32),
@@ -160,6 +167,7 @@ class Experience:
             "believed": Column(np.bool_),
             "suffix": Column(np.int64, len(SUFFIX_LENGTHS)),
         }
+        self._order_columns = {"token": Column(np.int32), "called": Column(np.int32), "counts": Column(np.bool_)}
         self._believed_weight = self._unbelieved_weight = 0.0
         self._states = Column(np.float16, dimension)
         self._goal_vectors = Column(np.float32, dimension)
@@ -175,7 +183,31 @@ class Experience:
             texts += self._append(play_back(trajectory))
         self._states.extend(self._embed(texts))
         self._goal_vectors.extend(self._embed(self._goals.names[len(self._goal_vectors) :]))
-        self._moment_vectors.extend(self._embed(self._moments.names[len(self._moment_vectors) :]))
+        self._moment_vectors.extend(self._embed(self._moments.texts(len(self._moment_vectors))))
+
+    def contents(self) -> Contents:
+        """All that it holds, as it stands now: nothing of it changes when more is appended."""
+        arrays = {name: column.values for name, column in self._all_columns().items()}
+        names = {name: vocabulary.names for name, vocabulary in self._vocabularies().items()}
+        weights = self._believed_weight, self._unbelieved_weight
+        return Contents(arrays, names | {"ids": tuple(self.trajectory_ids)}, dict(self.decisions), weights)
+
+    def restore(self, contents: Contents, read: Read) -> None:
+        """Hold what another one held, in place of nothing; `read` gives a trajectory by its id."""
+        groups = self._step_columns, self._trajectory_columns, self._order_columns
+        for kind, group in zip(("step", "trajectory", "order"), groups, strict=True):
+            for name, column in group.items():
+                group[name] = column_of(contents, f"{kind} {name}", column)
+        self._states = column_of(contents, "states", self._states)
+        self._goal_vectors = column_of(contents, "goals", self._goal_vectors)
+        self._moment_vectors = column_of(contents, "moments", self._moment_vectors)
+        self._moments = Moments(column_of(contents, "moment hashes", self._moments.hashes))
+        for name, vocabulary in self._vocabularies().items():
+            vocabulary.extend(contents.names[name])
+        self.trajectory_ids = list(contents.names["ids"])
+        self.decisions = dict(contents.decisions)
+        self._believed_weight, self._unbelieved_weight = contents.weights
+        self._read = read
 
     def column(self, name: str) -> NDArray[Any]:  # Any: each column has its own type
         """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted, suffix or example.
@@ -184,6 +216,14 @@ class Experience:
         is asked of every row that is compared is here too, as its trajectory has it: goal, source and believed.
         """
         return self._step_columns[name].values
+
+    def order_column(self, name: str) -> NDArray[Any]:  # Any: as above
+        """A column of all steps, messages too: token, called (the action's number, −1: no tool's action), counts.
+
+        What counts is a tool call that did not lead back to where it began.  The steps of a trajectory are those up to
+        its `order_end`.
+        """
+        return self._order_columns[name].values
 
     def example_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """How far each row is an example to follow, as column `example` has it."""
@@ -233,8 +273,12 @@ class Experience:
         return self.trajectory_ids[owner], position, self.tools.names[tool], judged
 
     def moment_text(self, row: int) -> str:
-        """The state alone before one row, in words."""
-        return self._moments.names[int(self.column("moment")[row])]
+        """The state alone before one row, in words; read from the store where this process has not rendered it."""
+        text = self._moments.text(int(self.column("moment")[row]))
+        if text is not None or self._read is None:
+            return text or ""
+        trajectory_id, position, *_ = self.describe(row)
+        return play_back(self._read(trajectory_id)).moment_text(position)
 
     @property
     def goal_names(self) -> tuple[str, ...]:
@@ -267,6 +311,11 @@ class Experience:
         columns["reward"].extend([_number(steps[at].reward) for at in rows])
         columns["moment"].extend([self._moments.number(playback.moment_text(at)) for at in rows])
         wasted = wasted_steps(playback)
+        order, kept = self._order_columns, zip(steps, wasted, strict=True)
+        order["token"].extend(tokens)
+        order["called"].extend([self.actions.known(step.action) for step in playback.past])
+        order["counts"].extend([step.kind == "tool" and not loop for step, loop in kept])
+        self._trajectory_columns["order_end"].extend([len(order["token"])])
         columns["wasted"].extend([wasted[at] for at in rows])
         weight = self.trajectory_column("weight")[number]
         columns["example"].extend([0.0 if wasted[at] else weight for at in rows])
@@ -274,6 +323,15 @@ class Experience:
             columns[name].extend([self.trajectory_column(name)[number]] * len(rows))
         columns["suffix"].extend([suffix_keys(tokens[max(0, at - 3) : at]) for at in rows])
         return [playback.state_text(at) for at in rows]
+
+    def _vocabularies(self) -> dict[str, Vocabulary]:
+        return {name: self._goals if name == "goals" else getattr(self, name) for name in VOCABULARIES}
+
+    def _all_columns(self) -> dict[str, Column]:
+        groups = {"step": self._step_columns, "trajectory": self._trajectory_columns, "order": self._order_columns}
+        found = {f"{kind} {name}": column for kind, group in groups.items() for name, column in group.items()}
+        vectors = {"states": self._states, "goals": self._goal_vectors, "moments": self._moment_vectors}
+        return found | vectors | {"moment hashes": self._moments.hashes}
 
     def _append_trajectory(self, trajectory: Trajectory) -> int:
         number = len(self.trajectory_ids)

@@ -15,6 +15,7 @@ from trajstore.copying import publish, unpublished
 from trajstore.errors import DamagedStore
 from trajstore.faultpoints import faultpoint
 from trajstore.index import IndexKind, VectorIndex
+from trajstore.snapshot import SnapshotCache
 from trajstore.store import TrajectoryStore
 
 LAYOUT = "1"  # raised whenever the same trajectories would give other rows or vectors than before
@@ -141,7 +142,10 @@ def index_status(store: TrajectoryStore) -> dict[str, str | int | bool]:
     caches = {name: IndexCache(store, name) for name in store.stats().namespaces}
     records = {name: record for name, cache in caches.items() if (record := cache.record()) is not None}
     fresh = (
-        name in records and records[name].rows_key == rows_key(store.ids(name), fingerprint) and cache.has_file()
+        name in records
+        and records[name].rows_key == rows_key(store.ids(name), fingerprint)
+        and cache.has_file()
+        and SnapshotCache(store, name).has_file()
         for name, cache in caches.items()
     )
     return {
@@ -163,21 +167,21 @@ def _status_on_server(store: TrajectoryStore) -> dict[str, str | int | bool]:
 
 
 def unusable_files(store: TrajectoryStore) -> tuple[Path, ...]:
-    """Files that indexes should lie in, and that are missing or damaged."""
+    """Files that indexes and snapshots should lie in, and that are missing or damaged."""
     files = [(cache.file(), cache.is_usable()) for cache in _caches(store)]
     return tuple(file for file, is_usable in files if file is not None and not is_usable)
 
 
 def unrecorded_files(store: TrajectoryStore) -> tuple[Path, ...]:
-    """Files beside the database that hold no index of its rows: unfinished, or of rows that are gone."""
+    """Files beside the database that hold nothing of its rows: unfinished, or of rows that are gone."""
     if store.index_folder is None:
         return ()
     kept = {cache.file() for cache in _caches(store)}
     return tuple(sorted(file for file in store.index_folder.glob("*") if file not in kept))
 
 
-def _caches(store: TrajectoryStore) -> list[IndexCache]:
-    return [IndexCache(store, namespace) for namespace in store.stats().namespaces]
+def _caches(store: TrajectoryStore) -> list[IndexCache | SnapshotCache]:
+    return [cache(store, namespace) for namespace in store.stats().namespaces for cache in (IndexCache, SnapshotCache)]
 
 
 def rows_key(trajectory_ids: Sequence[str], fingerprint: str) -> str:

@@ -29,7 +29,7 @@ class Layers:
 
     def suit(self, rows: int) -> bool:
         """Whether they serve for this many rows, the first of which they index; else all should be indexed anew."""
-        return 0 <= rows - len(self.main) <= max(TAIL_ROWS, len(self.main) // LATER_SHARE)
+        return is_near(len(self.main), rows)
 
     def grown(self, vectors: NDArray[np.float32]) -> "Layers":
         """The same for more rows, shape (N, D): those that no index holds are put into one where they are many."""
@@ -49,3 +49,12 @@ class Layers:
         tail = vectors[self.indexed :] @ query
         nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
         return np.concatenate([*found, nearest + self.indexed])
+
+
+def is_near(kept: int, rows: int) -> bool:
+    """Whether what was made of `kept` rows still serves where there are `rows`, the first of which are those.
+
+    >>> is_near(80_000, 90_000), is_near(80_000, 90_001), is_near(80_000, 79_999)
+    (True, False, False)
+    """
+    return 0 <= rows - kept <= max(TAIL_ROWS, kept // LATER_SHARE)

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-START = -1
+from trajstore.sorted_counts import START, Counts, Numbers, SortedCounts, Suffix, Weights
+
 MOST_MIXTURES = 1 << 12
-Suffix = tuple[int, ...]
-Counts = dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class OrderModel:
     def __init__(self, depth: int = 4) -> None:
         self.depth = depth
         self._counts: dict[Suffix, Counts] = {}
+        self._sorted: SortedCounts | None = None
         self._mixtures: dict[Suffix, _Mixture | None] = {}  # of suffixes asked for lately: agents take the same ways
 
     def add(self, tokens: Sequence[int], tools: Sequence[int], weights: Sequence[float]) -> None:
@@ -70,8 +70,19 @@ class OrderModel:
                 continue
             for suffix in _suffixes(padded[: position + 1], self.depth):
                 self._mixtures.pop(suffix, None)
-                followers = self._counts.setdefault(suffix, {})
+                followers = self._counts_of(suffix) or self._counts.setdefault(suffix, {})
                 followers[tool] = followers.get(tool, 0.0) + weight
+
+    def add_all(self, tokens_N: Numbers, tools_N: Numbers, weights_N: Weights, ends_M: Numbers) -> None:
+        """Count M trajectories one after the other, the steps of each up to `ends_M`, as `add` would.
+
+        Only for a model that has counted nothing yet.  What is counted stays in arrays; a suffix's counts become a
+        dictionary when they are first asked for.
+        """
+        if self._sorted is not None or self._counts or not len(tokens_N):
+            raise ValueError(f"add_all takes a model without counts and steps to count, got {len(tokens_N)} steps")
+        self._sorted = SortedCounts.of(tokens_N, tools_N, weights_N, ends_M, depth=self.depth)
+        self._mixtures.clear()
 
     def predict(self, tokens: Sequence[int], tools: int, *, without: "OrderModel | None" = None) -> NDArray[np.float64]:
         """Probability of each of `tools` numbered tools after the steps `tokens`; shape (tools,), sums to 1.
@@ -97,24 +108,29 @@ class OrderModel:
     def support(self, tokens: Sequence[int]) -> float:
         """Weight of the longest stored suffix of `tokens`: how much experience stands behind a prediction."""
         recent = (START, *tokens)[-self.depth - 1 :]
-        longest_first = reversed(list(_suffixes(recent, self.depth)))
-        totals = (sum(self._counts.get(suffix, {}).values()) for suffix in longest_first)
-        return next((total for total in totals if total > 0.0), 0.0)
+        totals = [sum(self._counts_of(suffix).values()) for suffix in _suffixes(recent, self.depth)]
+        return next((total for total in reversed(totals) if total > 0.0), 0.0)
 
     def _mixture(self, suffix: Suffix) -> _Mixture | None:
         if suffix not in self._mixtures:
             if len(self._mixtures) >= MOST_MIXTURES:
                 self._mixtures.clear()
-            self._mixtures[suffix] = _mixture(self._counts.get(suffix, {}))
+            self._mixtures[suffix] = _mixture(self._counts_of(suffix))
         return self._mixtures[suffix]
 
     def _followers(self, suffix: Suffix, without: "OrderModel | None") -> Counts:
-        followers = self._counts.get(suffix, {})
-        left_out = without._counts.get(suffix) if without is not None else None
+        followers = self._counts_of(suffix)
+        left_out = without._counts_of(suffix) if without is not None else None
         if not left_out:
             return followers
         kept = {tool: weight - left_out.get(tool, 0.0) for tool, weight in followers.items()}
         return {tool: weight for tool, weight in kept.items() if weight > 1e-9}
+
+    def _counts_of(self, suffix: Suffix) -> Counts:
+        known = self._counts.get(suffix)
+        if known is None and self._sorted is not None and (known := self._sorted.get(suffix)):
+            self._counts[suffix] = known
+        return known or {}
 
 
 def _mixture(followers: Counts) -> _Mixture | None:

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.errors import StoreError
@@ -11,26 +12,18 @@ from trajstore.experience import Experience
 from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
-from trajstore.marks import Mark
+from trajstore.marks import BEGINNING, Mark
+from trajstore.recalled import Recollection, remainder
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
-from trajstore.schema import Trajectory
+from trajstore.snapshot import SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
+from trajstore.trajectory_table import TrajectoryContent
 from trajstore.vector_cache import VectorCache
 
 OnProgress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Recollection:
-    """The trajectories of one namespace up to a mark of its store, and their steps ready for retrieval."""
-
-    mark: Mark
-    trajectories: tuple[Trajectory, ...]
-    experience: Experience
-    retriever: Retriever
-
-
-def recollect(
+def recollect(  # noqa: PLR0913 - all but the store and the embedder are optional
     store: TrajectoryStore,
     embedder: Embedder,
     namespace: str = "default",
@@ -39,34 +32,51 @@ def recollect(
     seed: int = 0,
     on_progress: OnProgress | None = None,
     in_background: bool = False,
+    earlier: Recollection | None = None,
 ) -> Recollection:
-    """Read a namespace, embed what is new, and load its index, or build it where it lacks more than a few rows.
+    """Load a namespace: from its snapshot, and of rows those that came later; embed what is new, and load its index.
 
-    A graph of many rows takes minutes to build: with `in_background` an older one serves until it is done, or an exact
-    index.  Live texts may go through a student.
+    Where trajectories were removed there is no snapshot; what is left of an `earlier` recollection is taken then.  The
+    index is built where it lacks more than a few rows.  A graph of many rows takes minutes to build: with
+    `in_background` an older one serves until it is done, or an exact index.  Live texts may go through a student.
     """
     tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
-    trajectories = tuple(store.added(namespace, mark))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
     live = LiveEmbedder(store, embedder, has_student=config.student)
+    snapshots, fingerprint = SnapshotCache(store, namespace), embedder.identity.fingerprint
     experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
-    experience.extend(trajectories)
+    content = store.content(namespace, mark)
+    known = snapshots.load_for(content, mark, fingerprint)
+    left = None if known is not None or earlier is None else remainder(earlier, content, mark)
+    begun = known or left
+    if begun is not None:
+        experience.restore(begun.contents, store.get)
+    new = tuple(store.added(namespace, mark, since=_mark_after(content, 0 if begun is None else begun.trajectories)))
+    experience.extend(new)
     live.refresh()
-    keeper = _Keeper(IndexCache(store, namespace), experience, embedder.identity.fingerprint, config.index)
-    kept = keeper.cache.load_for(experience.trajectory_ids, keeper.fingerprint, config.index)
+    serving = None if left is None else left.index
+    keeper = _Keeper(IndexCache(store, namespace), experience, fingerprint, config.index, serving)
+    kept = keeper.cache.load_for(experience.trajectory_ids, fingerprint, config.index)
     make_index = keeper.make_in_background if in_background else keeper.make
-    retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index)
-    return Recollection(mark, trajectories, experience, retriever)
+    scaled = None if known is None else known.scaled
+    retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
+    read = (lambda: new) if begun is None else lambda: tuple(store.added(namespace, mark))
+    loaded = Recollection(mark, content, experience, retriever, read)
+    if snapshots.is_due(known, retriever):
+        keep = partial(_keep_snapshot, snapshots, Taken.of(loaded, fingerprint))
+        _in_thread(keep, "trajstore snapshot") if in_background else keep()
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
 class _Keeper:
-    """Makes the index of an experience, and keeps it for whoever opens the store next."""
+    """Makes the index of an experience, and keeps it for whoever opens the store next; `serving` stands in for it."""
 
     cache: IndexCache
     experience: Experience
     fingerprint: str
     kind: IndexKind | None
+    serving: VectorIndex | None
 
     def make(self, states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:
         """Make and keep the index."""
@@ -86,8 +96,8 @@ class _Keeper:
                 offer(None)
                 raise
 
-        threading.Thread(target=make_graph, name="trajstore index", daemon=True).start()
-        return current or VectorIndex.build(states, "flat")
+        _in_thread(make_graph, "trajstore index")
+        return current or self.serving or VectorIndex.build(states, "flat")
 
     def _kind(self, states: Floats) -> IndexKind:
         return self.kind or fitting_kind(len(states))
@@ -104,6 +114,20 @@ def stored_embedder(store: TrajectoryStore) -> Embedder:
     if identity is None:
         return make_embedder()
     return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
+
+
+def _mark_after(content: Sequence[TrajectoryContent], trajectories: int) -> Mark:
+    """A mark that the first so many trajectories came before, and the others after."""
+    return Mark(content[trajectories - 1].seq, 0, 0) if trajectories else BEGINNING
+
+
+def _keep_snapshot(snapshots: SnapshotCache, taken: Taken) -> None:
+    with contextlib.suppress(StoreError):  # the store may be closed or busy: the rows are read again next time
+        snapshots.save(taken)
+
+
+def _in_thread(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -22,12 +22,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.columns import Column
 from trajstore.experience import Experience, suffix_keys
 from trajstore.index import IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
-from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, numbered, rarity
-from trajstore.suffixes import RowsBySuffix, agreement
+from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, numbered
+from trajstore.scaling import Scaled, ScaledVectors
+from trajstore.suffix_rows import SuffixRows
+from trajstore.suffixes import agreement
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -137,7 +138,8 @@ class Retriever:
     """Finds evidence in an `Experience`; rows that came after the index was built are scanned exactly.
 
     `make_index` gives an index of vectors at once, which may be the one used so far, and may hand over a better one
-    later, from any thread; None where it cannot.
+    later, from any thread; None where it cannot.  `scaled` are the vectors of an earlier retriever, taken where they
+    were scaled for this index.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Retriever:
         seed: int = 0,
         index: VectorIndex | None = None,
         make_index: MakeIndex | None = None,
+        scaled: Scaled | None = None,
     ) -> None:
         self.config = config or RetrieverConfig()
         self._make_index = make_index or _build
@@ -158,9 +161,9 @@ class Retriever:
         self._experience = experience
         self._seed = seed
         self._keys = self.config.keys.scaled()
-        self.rebuild(index)
+        self.rebuild(index, scaled)
 
-    def rebuild(self, index: VectorIndex | None = None) -> None:
+    def rebuild(self, index: VectorIndex | None = None, scaled: Scaled | None = None) -> None:
         """Scale every vector by its entries' rarity and index the rows.
 
         A given index is taken as it is where it holds the first rows and lacks few; it was made with their rarity.
@@ -168,9 +171,7 @@ class Retriever:
         experience = self._experience
         fits = index is not None and index.dimension == experience.dimension and Layers(index).suit(len(experience))
         indexed = len(index) if index is not None and fits else len(experience)
-        self._rarity = rarity(experience.states[:indexed])
-        self._scaled = {name: Column(np.float32, experience.dimension) for name in ("states", "goals", "moments")}
-        self._scale_new()
+        self._vectors = ScaledVectors(experience, indexed, scaled)
         with self._swapping:  # what is offered meanwhile comes after what is made here
             self._built += 1
             offer = partial(self._take_better, self._built)
@@ -178,7 +179,7 @@ class Retriever:
             made = index if index is not None and fits else self._make_index(self.states, offer, known)
             self._is_making = made is known
             self._layers = Layers(made).grown(self.states)
-        self._same_order = RowsBySuffix(experience.column("suffix").tolist())
+        self._order_rows = SuffixRows(experience.column("suffix"))
         sample = np.sort(np.random.default_rng(self._seed).permutation(indexed)[:BACKGROUND_ROWS])
         moment, goal, suffix = (experience.column(name)[sample] for name in ("moment", "goal", "suffix"))
         self._background = _Background(self.states[sample], self._moments[moment], goal, suffix)
@@ -202,32 +203,37 @@ class Retriever:
         if not seen or is_due:
             self.rebuild()
             return
-        self._scale_new()
-        self._same_order.extend(self._experience.column("suffix")[seen:].tolist())
+        self._vectors.extend()
+        self._order_rows.extend(self._experience.column("suffix")[seen:])
         with self._swapping:
             self._layers = self._layers.grown(self.states)
 
     @property
     def states(self) -> Floats:
         """The vectors of the rows' states as this retriever compares them, shape (rows, D)."""
-        return np.asarray(self._scaled["states"].values, np.float32)
+        return self._vectors.of("states")
 
     @property
     def _goals(self) -> Floats:
-        return np.asarray(self._scaled["goals"].values, np.float32)
+        return self._vectors.of("goals")
 
     @property
     def _moments(self) -> Floats:
-        return np.asarray(self._scaled["moments"].values, np.float32)
+        return self._vectors.of("moments")
 
-    def _scale_new(self) -> None:
-        """Scale the vectors that the experience has got since."""
-        for name, scaled in self._scaled.items():
-            scaled.extend(self._scale(getattr(self._experience, name)[len(scaled) :]))
+    @property
+    def indexed(self) -> int:
+        """How many rows, the first, its vectors are scaled by."""
+        return self._vectors.indexed
+
+    @property
+    def scaled(self) -> Scaled:
+        """Its vectors, as they stand now, for a retriever to come."""
+        return self._vectors.taken()
 
     def goal_similarities(self, goal: Floats) -> Floats:
         """Cosine of one task's vector with every stored task, shape (tasks,)."""
-        return np.asarray(self._goals @ self._scale(goal[None])[0], np.float32)
+        return np.asarray(self._goals @ self._vectors.scale(goal[None])[0], np.float32)
 
     def query(
         self,
@@ -238,7 +244,7 @@ class Retriever:
         excluded: NDArray[np.bool_] | None = None,
     ) -> Query:
         """A query from the vectors of state and moment as the embedder made them, without what `excluded` marks."""
-        state, moment = self._scale(np.stack(texts))
+        state, moment = self._vectors.scale(np.stack(texts))
         return Query(state, moment, goal_similarities, suffix_keys(tokens), excluded)
 
     def evidence(self, query: Query) -> Evidence:
@@ -265,8 +271,7 @@ class Retriever:
             wanted *= 4
         if not self._keys.order:
             return distinct(allowed)
-        same_order = self._same_order.newest(query.suffix, self.config.same_order)
-        return distinct(np.concatenate([allowed, self._allowed(same_order, query)]))
+        return distinct(np.concatenate([allowed, self._allowed(self._same_order(query), query)]))
 
     def _is_crowded(self, rows: Rows) -> bool:
         """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
@@ -288,6 +293,14 @@ class Retriever:
             return rows
         kept: Rows = rows[~query.excluded[self._experience.column("trajectory")[rows]]]
         return kept
+
+    def _same_order(self, query: Query) -> Rows:
+        found: list[int] = []
+        for length, key in reversed(tuple(enumerate(query.suffix))):
+            found += self._order_rows.newest(length, key, self.config.same_order)
+            if len(found) >= self.config.same_order:
+                break
+        return np.asarray(found, np.int64)
 
     def key_similarities(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows to the query by goal, by state and by order; shape (rows, 3)."""
@@ -341,11 +354,6 @@ class Retriever:
         risen = (similarities - bases) / (tops - bases)
         weights = np.minimum(np.maximum(risen, 0.0), 1.0) ** self.config.power
         return cap_by_group(weights, owners, self.config.trajectory_cap)
-
-    def _scale(self, vectors: NDArray[np.floating]) -> Floats:
-        scaled = vectors.astype(np.float32, copy=False) * self._rarity
-        lengths = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
-        return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
 def _build(states: Floats, _: Offer, __: VectorIndex | None) -> VectorIndex:

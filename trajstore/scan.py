@@ -45,6 +45,37 @@ class TrajectoryCells(NamedTuple):
     created_at: float
 
 
+class Measures(NamedTuple):
+    """What the KPIs of one trajectory are measured by.
+
+    `steps`, `latency_seconds` and `cost_usd` are summed over the steps that know theirs; 0 and None where they were
+    not asked for.  `kpis` is JSON text.
+    """
+
+    success: bool | None
+    reward: float | None
+    kpis: str
+    steps: int
+    latency_seconds: float | None
+    cost_usd: float | None
+
+
+OF_TRAJECTORIES = (
+    "SELECT success, reward, kpis, 0, NULL, NULL FROM trajectories WHERE namespace = ? AND seq <= ? ORDER BY seq"
+)
+OF_STEPS = (
+    "SELECT t.success, t.reward, t.kpis, count(s.seq), sum(s.latency_seconds), sum(s.cost_usd) "
+    "FROM trajectories t LEFT JOIN steps s ON s.trajectory_seq = t.seq "
+    "WHERE t.namespace = ? AND t.seq <= ? GROUP BY t.seq ORDER BY t.seq"
+)
+
+
+def scan_measures(connection: Connection, namespace: str, last: int, *, with_steps: bool) -> Sequence[Measures]:
+    """Of each trajectory of a namespace up to a number, in order; what takes a pass over the steps only on demand."""
+    rows = connection.execute(OF_STEPS if with_steps else OF_TRAJECTORIES, [namespace, last])
+    return [Measures(None if row[0] is None else bool(row[0]), *row[1:]) for row in rows]
+
+
 def scan_steps(connection: Connection, after_seq: int, limit: int) -> Sequence[StepCells]:
     """Up to `limit` steps after a number."""
     rows = connection.execute(

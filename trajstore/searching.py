@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trajstore.recollection import Recollection
+from trajstore.recalled import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 
 

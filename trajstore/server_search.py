@@ -8,7 +8,7 @@ from trajstore.embedding import Embedder
 from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
 from trajstore.filters import TrajectoryFilter
-from trajstore.recollection import Recollection
+from trajstore.recalled import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Trajectory
@@ -67,7 +67,7 @@ def recollect_near(
     trajectories = tuple(store.trajectories(where))
     experience = Experience(VectorCache(store, embedder).embed, embedder.identity.dimension, embed_live=embedder.embed)
     experience.extend(trajectories)
-    return Recollection(mark, trajectories, experience, Retriever(experience))
+    return Recollection(mark, (), experience, Retriever(experience), lambda: trajectories)
 
 
 def _embed(vectors: VectorCache, chunk: Sequence[tuple[int, Trajectory]]) -> None:

@@ -30,11 +30,19 @@ from trajstore.opening import open_database
 from trajstore.redact import KeyedRedactor, Redactor
 from trajstore.redaction_key import redaction_key
 from trajstore.rows import TrajectoryRow, to_row
-from trajstore.scan import StepCells, TrajectoryCells, scan_steps, scan_trajectories
+from trajstore.scan import Measures, StepCells, TrajectoryCells, scan_measures, scan_steps, scan_trajectories
 from trajstore.schema import Trajectory
 from trajstore.server_index import ServerIndex
 from trajstore.store_stats import StoreStats, read_stats
-from trajstore.trajectory_table import AddReport, insert_all, read_chunk, read_hashes, rewrite
+from trajstore.trajectory_table import (
+    AddReport,
+    TrajectoryContent,
+    insert_all,
+    read_chunk,
+    read_content,
+    read_hashes,
+    rewrite,
+)
 from trajstore.vectors import (
     VectorCheck,
     check_vectors,
@@ -193,6 +201,16 @@ class TrajectoryStore:
         with self._database.reading() as connection:
             rows = connection.execute("SELECT id FROM trajectories WHERE namespace = ? ORDER BY seq", [namespace])
             return tuple(row[0] for row in rows)
+
+    def content(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> tuple[TrajectoryContent, ...]:
+        """Which trajectories of a namespace came after one mark and not after another, in order, and what they hold."""
+        with self._database.reading() as connection:
+            return read_content(connection, namespace, since.last, up_to.last)
+
+    def measures(self, namespace: str, up_to: Mark, *, with_steps: bool) -> tuple[Measures, ...]:
+        """What KPIs are measured by, of each trajectory of a namespace up to a mark, in order; see `Measures`."""
+        with self._database.reading() as connection:
+            return tuple(scan_measures(connection, namespace, up_to.last, with_steps=with_steps))
 
     def content_hashes(self) -> dict[str, str]:
         """The content hash of every trajectory by its id, as it was when it was added."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from trajstore.connection import Connection
 from trajstore.errors import DamagedStore, InvalidRecord
@@ -24,6 +24,14 @@ class AddReport:
     added: int
     duplicates: int
     steps: int
+
+
+class TrajectoryContent(NamedTuple):
+    """A trajectory by its number and its id, and the hash of what it holds."""
+
+    seq: int
+    id: str
+    content_hash: str
 
 
 def known_id(connection: Connection, row: TrajectoryRow) -> str | None:
@@ -80,6 +88,12 @@ def read_chunk(
 def read_hashes(connection: Connection) -> dict[str, str]:
     """The content hash of every trajectory by its id, as it was when it was added."""
     return dict(connection.execute("SELECT id, content_hash FROM trajectories ORDER BY seq"))
+
+
+def read_content(connection: Connection, namespace: str, after: int, last: int) -> tuple[TrajectoryContent, ...]:
+    """Which trajectories of a namespace there are after one number and not after another, in order."""
+    sql = "SELECT seq, id, content_hash FROM trajectories WHERE namespace = ? AND seq > ? AND seq <= ? ORDER BY seq"
+    return tuple(map(TrajectoryContent._make, connection.execute(sql, [namespace, after, last])))
 
 
 def _read(row: Row, steps: Sequence[Row]) -> Trajectory:

@@ -101,7 +101,7 @@ class GuidedRun:
             if not isinstance(result, AgentResponse) or result.user_input_requests:
                 self.episode.abandon()
             else:
-                await self.episode.afinish(judged(self.advisor, self.judge, result))
+                await self.episode.afinish(judged(self.advisor.complaints, self.judge, result))
 
     def abandon(self) -> None:
         """Leave the episode unfinished."""

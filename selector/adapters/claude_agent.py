@@ -14,6 +14,7 @@ from typing import Any
 
 from selector.adapters.advisor import AdvisedEpisode, Advisor
 from selector.adapters.conversation import heard
+from selector.adapters.hosting import judged
 from selector.adapters.needs import needs
 from selector.adapters.plain import plain_text
 from trajstore.schema import Outcome, ToolSpec
@@ -191,13 +192,7 @@ class GuidedRun:
         if result.is_error or result.subtype != "success":
             episode.abandon()
         else:
-            await episode.afinish(self._judged(result))
-
-    def _judged(self, result: ResultMessage) -> bool | None:
-        if self._guidance.judge is not None:
-            with self._advisor.complaints.instead_of_raising("the judge failed, so nobody judged"):
-                return self._guidance.judge(result)
-        return None
+            await episode.afinish(judged(self._advisor.complaints, self._guidance.judge, result))
 
 
 def _outcome_of(response: object) -> Outcome:

@@ -21,7 +21,7 @@ class Complaints:
             is_new = what not in self._said
             self._said.add(what)
         if is_new:
-            log.warning("%s; the agent goes on unguided (said once): %s", what, problem)
+            log.warning("%s; the agent goes on without that (said once): %s", what, problem)
 
     @contextmanager
     def instead_of_raising(self, what: str) -> Iterator[None]:

@@ -101,7 +101,7 @@ class Guidance(BasePlugin):
             if run.final is None or is_open(run.final) or getattr(invocation_context, "is_aborted", False):
                 run.episode.abandon()
             else:
-                await run.episode.afinish(judged(self.advisor, self.judge, run.final))
+                await run.episode.afinish(judged(self.advisor.complaints, self.judge, run.final))
 
     async def on_run_error_callback(self, *, invocation_context: InvocationContext, error: Exception) -> None:
         """Leave a run that failed."""

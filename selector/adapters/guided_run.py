@@ -4,16 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
 
 from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.advisor import Advisor
-from selector.adapters.complaints import Complaints
+from selector.adapters.hosting import named, outcome_of
 from trajstore.schema import Outcome, ToolSpec
-
-Result = TypeVar("Result")
-Judge = Callable[[Result], bool | None]
-"""Says of a runtime's own final result whether the task was done; None where it cannot tell."""
 
 
 class GuidedRun:
@@ -54,8 +49,7 @@ class GuidedRun:
         self, tool: str, args: object, outcome: Outcome, observation: object = "", *, error: object = None
     ) -> None:
         """Take in what was called and what came of it; does not wait."""
-        with self._complaints.instead_of_raising("a call could not be recorded"):
-            self.episode.observe(tool, args, outcome, observation, error=error)
+        self.episode.observe(tool, args, outcome, observation, error=error)
 
     @contextmanager
     def trying_force(self) -> Iterator[None]:
@@ -66,7 +60,7 @@ class GuidedRun:
             raise
         except Exception as error:  # noqa: BLE001 - each provider refuses a forced tool with an error of its own
             self._takes_force = False
-            self._complaints.once("a forced tool was refused and only hinted at", _named(error))
+            self._complaints.once("a forced tool was refused and only hinted at", named(error))
 
     @contextmanager
     def ending_where_it_fails(self) -> Iterator[None]:
@@ -95,7 +89,7 @@ class GuidedRun:
         except self._passing:
             raise
         except BaseException as error:
-            self.observe(tool, args, outcome_of(error), error=_named(error))
+            self.observe(tool, args, outcome_of(error), error=named(error))
             self._has_failed = True
             raise
         finally:
@@ -144,38 +138,6 @@ class GuidedRun:
             self.abandon()
 
 
-def outcome_of(error: BaseException) -> Outcome:
-    """The outcome of a call that raised.
-
-    >>> outcome_of(TimeoutError()), outcome_of(ValueError()), outcome_of(KeyboardInterrupt())
-    ('timeout', 'tool_error', 'cancelled')
-    """
-    if not isinstance(error, Exception):
-        return "cancelled"
-    return "timeout" if isinstance(error, TimeoutError) else "tool_error"
-
-
-def refusal_text(tool: str, reason: str) -> str:
-    """What a model reads in place of the observation of a call that was refused.
-
-    >>> refusal_text("remove", "rule: it cannot be undone")
-    'The call of `remove` was refused and did not run (rule: it cannot be undone). Call another tool.'
-    """
-    return f"The call of `{tool}` was refused and did not run ({reason}). Call another tool."
-
-
-def judged(judge: Judge[Result] | None, result: Result, complaints: Complaints) -> bool | None:
-    """The judge's word, None where there is none: without a judge, or with one that fails."""
-    if judge is None:
-        return None
-    with complaints.instead_of_raising("the judge failed"):
-        success = judge(result)
-        if success is None or isinstance(success, bool):
-            return success
-        raise TypeError(f"a judge must return True, False or None, got {success!r}")
-    return None
-
-
 def tool_specs(described: Mapping[str, str | None]) -> tuple[ToolSpec, ...]:
     """Tools by their names and descriptions.
 
@@ -183,7 +145,3 @@ def tool_specs(described: Mapping[str, str | None]) -> tuple[ToolSpec, ...]:
     (ToolSpec(name='look', description=''),)
     """
     return tuple(ToolSpec(name, text or "") for name, text in described.items())
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,13 +1,15 @@
 """What every adapter does alike at the border to its runtime: name an outcome, word a refusal, ask a judge."""
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from selector.adapters.advisor import AdvisedEpisode, Advisor
+from selector.adapters.advisor import AdvisedEpisode
+from selector.adapters.complaints import Complaints
 from trajstore.schema import Outcome
 
 Result = TypeVar("Result")
+Judge = Callable[[Result], bool | None]
+"""Says of a runtime's own final result whether the task was done; None where it cannot tell."""
 
 MOST_CAUSES = 16
 
@@ -15,10 +17,10 @@ MOST_CAUSES = 16
 def outcome_of(error: BaseException) -> Outcome:
     """How a tool ended that raised `error`; a runtime may have wrapped what was raised.
 
-    >>> outcome_of(ValueError()), outcome_of(TimeoutError()), outcome_of(asyncio.CancelledError())
+    >>> outcome_of(ValueError()), outcome_of(TimeoutError()), outcome_of(KeyboardInterrupt())
     ('tool_error', 'timeout', 'cancelled')
     """
-    if isinstance(error, asyncio.CancelledError):
+    if not isinstance(error, Exception):
         return "cancelled"
     cause: BaseException | None = error
     for _ in range(MOST_CAUSES):
@@ -39,14 +41,27 @@ def refused(tool: str, reason: str) -> str:
     return f"The tool `{tool}` was not run: {reason}. Go on with another tool."
 
 
-def judged(advisor: Advisor, judge: Callable[[Result], bool | None] | None, result: Result) -> bool | None:
+def judged(complaints: Complaints, judge: Judge[Result] | None, result: Result) -> bool | None:
     """The word of the user's judge; None where there is none, or it fails."""
-    if judge is not None:
-        with advisor.complaints.instead_of_raising("a run could not be judged"):
-            return judge(result)
+    if judge is None:
+        return None
+    with complaints.instead_of_raising("the judge failed"):
+        success = judge(result)
+        if success is None or isinstance(success, bool):
+            return success
+        raise TypeError(f"a judge must return True, False or None, got {success!r}")
     return None
+
+
+def named(error: BaseException) -> str:
+    """An error as one text.
+
+    >>> named(ValueError("too long"))
+    'ValueError: too long'
+    """
+    return f"{type(error).__name__}: {error}"
 
 
 def observed_error(episode: AdvisedEpisode, tool: str, args: object, error: BaseException) -> None:
     """Take in a call that raised."""
-    episode.observe(tool, args, outcome_of(error), error=f"{type(error).__name__}: {error}")
+    episode.observe(tool, args, outcome_of(error), error=named(error))

@@ -14,7 +14,8 @@ from typing import Annotated, Any, NotRequired
 from selector.adapters.advice import Advice
 from selector.adapters.advisor import Advisor
 from selector.adapters.conversation import Heard, heard
-from selector.adapters.guided_run import GuidedRun, Judge, judged, refusal_text, tool_specs
+from selector.adapters.guided_run import GuidedRun, tool_specs
+from selector.adapters.hosting import Judge, judged, refused
 from selector.adapters.needs import needs
 from trajstore.schema import Outcome, ToolSpec
 
@@ -138,7 +139,7 @@ class Guidance(AgentMiddleware[GuidedState, Any, Any]):
         run = self._open.get(state.get("trajstore_run", ""))
         if run is None:
             return None
-        run.finish(judged(self._judge, state, self._advisor.complaints))
+        run.finish(judged(self._advisor.complaints, self._judge, state))
         return {"trajstore_episode": run.episode.episode_id}
 
     async def aafter_agent(self, state: GuidedState, runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -146,7 +147,7 @@ class Guidance(AgentMiddleware[GuidedState, Any, Any]):
         run = self._open.get(state.get("trajstore_run", ""))
         if run is None:
             return None
-        await run.afinish(judged(self._judge, state, self._advisor.complaints))
+        await run.afinish(judged(self._advisor.complaints, self._judge, state))
         return {"trajstore_episode": run.episode.episode_id}
 
     def _run_of(self, state: State) -> GuidedRun | None:
@@ -224,7 +225,7 @@ def _advised(request: ModelRequest[Any], advice: Advice) -> ModelRequest[Any]:
 
 def _refused(request: ToolCallRequest, reason: str) -> ToolMessage:
     name = request.tool_call["name"]
-    return ToolMessage(refusal_text(name, reason), name=name, tool_call_id=request.tool_call["id"], status="error")
+    return ToolMessage(refused(name, reason), name=name, tool_call_id=request.tool_call["id"], status="error")
 
 
 def _message(result: object, call_id: str | None) -> ToolMessage | None:

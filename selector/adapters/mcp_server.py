@@ -35,7 +35,7 @@ from selector.adapters.mcp_records import (
 from selector.adapters.ranking import by_evidence, has_opinion
 from trajstore import __version__
 from trajstore.errors import TrajstoreError
-from trajstore.recollection import Recollection
+from trajstore.recalled import Recollection
 from trajstore.render import PastStep
 from trajstore.schema import Outcome, ToolSpec
 from trajstore.searching import search
@@ -181,7 +181,9 @@ class Guide:
         known = room.knowledge
         if not len(known.experience):
             return FoundSteps(steps=[])
-        hits = search(Recollection(store.mark, (), known.experience, known.retriever), task, state, past, k=limit)
+        hits = search(
+            Recollection(store.mark, (), known.experience, known.retriever, tuple), task, state, past, k=limit
+        )
         found = {hit.trajectory: store.get(hit.trajectory) for hit in hits}
         return FoundSteps(
             steps=[

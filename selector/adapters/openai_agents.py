@@ -13,7 +13,8 @@ from typing import Any
 
 from selector.adapters.advisor import Advisor
 from selector.adapters.conversation import heard
-from selector.adapters.guided_run import GuidedRun, Judge, judged
+from selector.adapters.guided_run import GuidedRun
+from selector.adapters.hosting import Judge, judged
 from selector.adapters.needs import needs
 
 try:
@@ -125,12 +126,12 @@ class GuidedAgent:
     def finish(self, result: Finished) -> None:
         """End the run with the judge's word; waits until it is stored."""
         if self._has_ended(result):
-            self._run.finish(judged(self._judge, result, self._complaints))
+            self._run.finish(judged(self._complaints, self._judge, result))
 
     async def afinish(self, result: Finished) -> None:
         """`finish` without holding up the event loop."""
         if self._has_ended(result):
-            await self._run.afinish(judged(self._judge, result, self._complaints))
+            await self._run.afinish(judged(self._complaints, self._judge, result))
 
     def finish_when_done(self, result: RunResultStreaming) -> None:
         """`finish` once a streamed run is done; does not wait."""
@@ -170,7 +171,7 @@ class GuidedAgent:
             if error is not None:
                 self.abandon(error)
             elif self._has_ended(result):
-                self._run.finish_soon(judged(self._judge, result, self._complaints))
+                self._run.finish_soon(judged(self._complaints, self._judge, result))
 
     def _meet(self, agent: Agent[Any]) -> None:
         """Guide the model of an agent that takes over: the provider makes those that it knows by name."""

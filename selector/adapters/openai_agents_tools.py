@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from selector.adapters.complaints import Complaints
-from selector.adapters.guided_run import GuidedRun, outcome_of, refusal_text
+from selector.adapters.guided_run import GuidedRun
+from selector.adapters.hosting import outcome_of, refused
 from selector.adapters.needs import needs
 from trajstore.schema import Outcome
 
@@ -185,7 +186,7 @@ def _refuse(data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         context.run_config = errors.inside  # an agent within this tool runs as if nobody guided it
         reason = errors.calls.run.refused(context.tool_name, context.tool_arguments)
         if reason:
-            return ToolGuardrailFunctionOutput.reject_content(refusal_text(context.tool_name, reason))
+            return ToolGuardrailFunctionOutput.reject_content(refused(context.tool_name, reason))
     return ToolGuardrailFunctionOutput.allow()
 
 

@@ -193,7 +193,8 @@ class _TracedWork(EpisodeWork):
     def close(self, ending: Ending) -> str:
         """Store the trajectory, and end the episode's span."""
         trajectory_id = super().close(ending)
-        told = {NAMES[name]: value for name, value in asdict(ending).items() if name in NAMES and value is not None}
+        fields = {**asdict(ending), "is_censored": ending.is_censored}
+        told = {NAMES[name]: value for name, value in fields.items() if name in NAMES and value is not None}
         self._writer.end(
             self._home,
             lambda: {

@@ -88,7 +88,7 @@ class GuidedRun(AbstractCapability[Any]):
             self._abandon()
         elif self.episode is not None:
             with self._no_failure("an episode could not be ended"):
-                await self.episode.afinish(judged(self.advisor, self.judge, result))
+                await self.episode.afinish(judged(self.advisor.complaints, self.judge, result))
         return result
 
     async def before_model_request(self, ctx: Context, request_context: ModelRequestContext) -> ModelRequestContext:

@@ -102,7 +102,7 @@ class AgentRuns:
         """End the episode with the judge's word."""
         if self.episode is not None:
             with self._no_failure("an episode could not be ended"):
-                self.episode.finish(judged(self.advisor, self.judge, answer))
+                self.episode.finish(judged(self.advisor.complaints, self.judge, answer))
 
     def abandon(self) -> None:
         """Leave an episode that has not ended."""

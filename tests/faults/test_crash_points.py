@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fault_processes import (
     DIED,
+    EMBEDDER,
     assert_finds_what_brute_force_finds,
     assert_whole,
     back_up,
@@ -24,6 +25,8 @@ from trajstore import checkpoints
 from trajstore.backup import backup
 from trajstore.doctor import damaged_rows, repair
 from trajstore.migrations import SCHEMA_VERSION
+from trajstore.recollection import recollect
+from trajstore.snapshot import SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
 
 SHORT_LOG = 50_000  # bytes
@@ -46,6 +49,13 @@ def keep_new_graph(path: Path) -> None:
         keep_graph(store)
 
 
+def keep_new_snapshot(path: Path) -> None:
+    with TrajectoryStore(path) as store:
+        store.add(walk("new"))
+        loaded = recollect(store, EMBEDDER)
+        SnapshotCache(store, "default").save(Taken.of(loaded, EMBEDDER.identity.fingerprint))
+
+
 def mend(path: Path) -> None:
     with TrajectoryStore(path) as store:
         repair(store)
@@ -55,6 +65,11 @@ WORKS: dict[str, tuple[Work, set[str], int]] = {
     "add": (add, {"transaction begun", "group written", "before commit", "after commit"}, 4),
     "add and checkpoint": (add_enough_for_a_checkpoint, {"before checkpoint", "after checkpoint"}, 6),
     "keep a graph": (keep_new_graph, {"index written", "copy synced", "copy renamed", "index recorded"}, 12),
+    "keep a snapshot": (
+        keep_new_snapshot,
+        {"snapshot written", "copy synced", "copy renamed", "snapshot recorded"},
+        12,
+    ),
     "forget": (forget_bad, {"index files erased", "pages written anew", "before commit"}, 5),
     "repair": (mend, set(), 0),
     "back up": (back_up, {"copy written", "copy synced", "copy renamed", "copy published"}, 4),

@@ -14,7 +14,6 @@ from selector.knowledge import (
     ORDER_FLOOR,
     TOOL_EXPERTS,
     VOTE_PRIOR,
-    Knowledge,
 )
 from selector.learning import Learned
 from selector.records import SelectorConfig
@@ -171,22 +170,18 @@ def test_bare_tools_have_no_opinion_on_actions():
 @settings(max_examples=30)
 @given(st.sets(st.integers(0, 15), min_size=1, max_size=15), st.sampled_from(COLOURS))
 def test_trajectories_left_out_are_neither_evidence_nor_counted(members, colour):
-    trajectories = coloured_logs()
     knowledge = coloured().knowledge
-    left = knowledge.left_out([trajectories[number] for number in sorted(members)], sorted(members))
+    left = knowledge.left_out(sorted(members))
     situation = at(f"the lamp is {colour}", *PRESSES)
     evidence = knowledge.assess(situation, knowledge.goal_similarities(situation), left=left).evidence
     owners = knowledge.experience.column("trajectory")[evidence.rows].tolist()
     assert not members & set(owners)
-    others = Knowledge(knowledge.experience, knowledge.retriever)
-    for number in sorted(set(range(16)) - members):
-        weight = float(knowledge.experience.trajectory_column("weight")[number])
-        others.count(trajectories[number], weight, others.tool_order, others.action_order)
+    others = knowledge.left_out(sorted(set(range(16)) - members))
     for tokens in ([], [0], [2, 4]):
         without = knowledge.tool_order.predict(tokens, 3, without=left.tools)
-        assert without == pytest.approx(others.tool_order.predict(tokens, 3))
+        assert without == pytest.approx(others.tools.predict(tokens, 3))
         kept = knowledge.action_order.followers((START,), without=left.actions)
-        assert kept.weights == pytest.approx(others.action_order.followers((START,)).weights)
+        assert kept.weights == pytest.approx(others.actions.followers((START,)).weights)
 
 
 def test_learning_in_two_parts_is_learning_at_once():

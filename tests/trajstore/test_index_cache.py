@@ -14,7 +14,8 @@ from trajectory_samples import make_step, make_trajectory
 from trajstore.embedding import HashedEmbedder
 from trajstore.index import VectorIndex
 from trajstore.index_cache import LAYOUT, IndexCache, index_status, rows_key, unrecorded_files, unusable_files
-from trajstore.recollection import Recollection, recollect
+from trajstore.recalled import Recollection
+from trajstore.recollection import recollect
 from trajstore.retriever import Offer, Retriever
 from trajstore.schema import Task, Trajectory
 from trajstore.store import TrajectoryStore, index_folder

@@ -15,6 +15,7 @@ from tiny_logs import WordEmbedder, experience_of, log
 from trajstore.embedding import HashedEmbedder, normalised
 from trajstore.experience import Experience
 from trajstore.layers import TAIL_ROWS
+from trajstore.nearness import rarity
 from trajstore.order import step_token
 from trajstore.retriever import (
     Evidence,
@@ -23,7 +24,6 @@ from trajstore.retriever import (
     Retriever,
     RetrieverConfig,
     cap_by_group,
-    rarity,
 )
 from trajstore.schema import Task, Trajectory
 from trajstore.suffixes import SUFFIX_SIMILARITY

@@ -437,3 +437,26 @@ def test_vectors_are_found_however_many_are_asked_for(store: TrajectoryStore, mo
         assert {key: vector.tolist() for key, vector in found.items()} == {
             key: vector.tolist() for key, vector in list(made.items())[:count]
         }
+
+
+def test_what_is_measured_and_what_is_held_is_told_in_order_on_every_database(store: TrajectoryStore):
+    slow = make_step(latency_seconds=0.5, cost_usd=0.25)
+    ids = store.add_many(
+        [
+            make_trajectory("a", steps=(slow, replace(slow, index=1)), kpis={"own": 1.0}),
+            make_trajectory("b", success=None, reward=None),
+            make_trajectory("c", steps=(), success=False),
+        ]
+    )
+    mark = store.mark
+    store.add(make_trajectory("later"))
+    found = store.measures("default", mark, with_steps=True)
+    assert [(one.success, one.reward, one.steps, one.latency_seconds, one.cost_usd) for one in found] == [
+        (True, 1.0, 2, 1.0, 0.5),
+        (None, None, 2, None, None),
+        (False, 1.0, 0, None, None),
+    ]
+    assert [one.kpis for one in store.measures("default", mark, with_steps=False)] == ['{"own":1.0}', "{}", "{}"]
+    content = store.content("default", mark)
+    assert [(one.id, one.content_hash) for one in content] == [(one, store.content_hashes()[one]) for one in ids]
+    assert store.content("default", store.mark, since=mark)[0].seq > content[-1].seq

@@ -25,7 +25,7 @@ def test_what_cannot_be_recorded_raises_nothing(caplog: pytest.LogCaptureFixture
         run.observe("search", {"query": "x"}, "ok")
         run.finish(success=True)
         assert [one.args for one in steps_of(advisor)] == [{"query": "x"}]
-    assert "a call could not be recorded" in caplog.text
+    assert "a step could not be taken in" in caplog.text
 
 
 async def test_an_advisor_that_takes_nothing_more_has_no_opinion():

@@ -460,7 +460,7 @@ async def test_a_refused_tool_tells_the_model_why():
     with advised("narrow") as advisor:
         agent = agent_of(REMOVE, "42")
         await Guidance(advisor).run(agent, TASK, run_config=QUIET)
-    assert "refused and did not run" in agent.model.asked[1].text
+    assert "The tool `remove` was not run" in agent.model.asked[1].text
 
 
 async def test_guardrails_of_the_users_own_stay_in_force():
