@@ -33,6 +33,7 @@ def without(contents: Contents, gone_M: Flags, suffix_keys: SuffixKeys) -> Conte
         names[name] = _chosen(contents.names[name], used)
         if name == "goals":
             thinned.arrays["goals"] = arrays["goals"][used]
+    thinned.repeat_by_row("goal", "source")
     moments = thinned.renumber("step moment")
     thinned.arrays |= {name: arrays[name][moments] for name in ("moments", "moment hashes")}
     names["tools"] = _chosen(contents.names["tools"], thinned.renumber_tools(suffix_keys))
@@ -64,6 +65,12 @@ class _Thinned:
         """Number what a column names in the order of first use; returns the old numbers in that order."""
         used, self.arrays[column] = _renumbered(self.arrays[column])
         return used
+
+    def repeat_by_row(self, *names: str) -> None:
+        """Say of each row again what columns of its trajectory say."""
+        owners = self.arrays["step trajectory"]
+        for name in names:
+            self.arrays[f"step {name}"] = self.arrays[f"trajectory {name}"][owners]
 
     def renumber_tools(self, suffix_keys: SuffixKeys) -> Numbers:
         """The same of tools, in rows and in the order of steps; suffixes are numbered by them."""
