@@ -154,6 +154,10 @@ class Room:
             self.feedback.refresh()
             return trajectory_id
 
+    def resume_in_child(self, lock: threading.RLock) -> None:
+        """After a fork, in the child: another lock, where the thread that held the old one is not there."""
+        self._lock = lock
+
     def report_episode(self, ended: EpisodeRow, kpis: Mapping[str, float]) -> Reported:
         """Take in how an episode ended that was censored when it was left, with its KPIs."""
         late = replace(ended, kpis=to_json(dict(kpis)), stop_reason="finished late", finished_at=self._clock())

@@ -1,9 +1,11 @@
 """The engine on a store: episodes for live agents, single decisions for scripts."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 
@@ -54,6 +56,7 @@ class Selector:
         self._rooms: dict[str, Room] = {}
         self._lock = threading.RLock()
         self._shared = RoomSettings(self.config, tuple(rules), np.random.default_rng(seed), self._lock, clock, policy)
+        _SELECTORS.add(self)
 
     def episode(
         self,
@@ -121,3 +124,28 @@ class Selector:
                 memory = Memory(self.store, settings)
                 self._rooms[namespace] = Room(self.store, memory, self._shared)
             return self._rooms[namespace]
+
+    def resume_in_child(self) -> None:
+        """After a fork, in the child: where another thread was learning or deciding, everything is learned anew.
+
+        That thread is not there to end its work; only episodes that were open then go on with what it left.
+        """
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            return
+        self._lock = threading.RLock()
+        for room in self._rooms.values():
+            room.resume_in_child(self._lock)
+        self._rooms = {}
+        self._shared = replace(self._shared, lock=self._lock)
+
+
+_SELECTORS: WeakSet[Selector] = WeakSet()
+
+
+def _resume_in_child() -> None:
+    for selector in tuple(_SELECTORS):
+        selector.resume_in_child()
+
+
+os.register_at_fork(after_in_child=_resume_in_child)

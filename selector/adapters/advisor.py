@@ -8,17 +8,19 @@ opinion", said once in the log.
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
-from weakref import WeakSet
+from typing import Any, Self, TypeVar
+from weakref import WeakSet, finalize
 
 from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.complaints import Complaints
 from selector.adapters.episode_work import AdvisorSettings, Ending, EpisodeWork, Question
-from selector.adapters.plain import plain_json, plain_text
+from selector.adapters.plain import plain_json, plain_text, printed
 from selector.guard import Mode
 from selector.selector import Selector
 from selector.tuned import tuned_config
@@ -36,8 +38,11 @@ class Advisor:
         self.settings = settings or AdvisorSettings()
         self.complaints = Complaints()
         self._lock = threading.Lock()
-        self._worker: tuple[int, ThreadPoolExecutor] | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._last: Future[Any] | None = None  # Any: whatever was asked for last
         self._begun: WeakSet[AdvisedEpisode] = WeakSet()
+        self.dropped: deque[EpisodeWork] = deque()
+        _ADVISORS.add(self)
 
     @classmethod
     def open(cls, db: str | Path, mode: Mode | None = None, settings: AdvisorSettings | None = None) -> Self:
@@ -57,7 +62,11 @@ class Advisor:
         return self.selector.config.mode
 
     def episode(self, task: str, tools: Sequence[ToolSpec] = (), *, group: str = "") -> "AdvisedEpisode":
-        """Begin an episode; never fails, and does not wait."""
+        """Begin an episode; never fails, and does not wait.
+
+        One that nobody refers to any more without having ended it is stored as abandoned, here or by `flush`.
+        """
+        self._end_dropped()
         begun = AdvisedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
         with self._lock:
             self._begun.add(begun)
@@ -70,13 +79,23 @@ class Advisor:
     def submit(self, work: Callable[[], Result]) -> "Future[Result]":
         """Do some work after all that was submitted before; a forked child begins with a thread of its own."""
         with self._lock:
-            if self._worker is None or self._worker[0] != os.getpid():
-                self._worker = os.getpid(), ThreadPoolExecutor(1, "trajstore-advisor")
-            return self._worker[1].submit(work)
+            if self._worker is None:
+                self._worker = ThreadPoolExecutor(1, "trajstore-advisor")
+            future = self._worker.submit(work)
+            self._last = future
+            return future
+
+    def hand_over(self, work: Callable[[], Result]) -> "Future[Result]":
+        """`submit`, or do it here and now after the rest, where threads take nothing more: as the interpreter ends."""
+        try:
+            return self.submit(work)
+        except RuntimeError:
+            return self._done_here(work)
 
     def flush(self) -> None:
         """Wait until everything that was observed is stored."""
-        self.submit(lambda: None).result()
+        self._end_dropped()
+        self.hand_over(lambda: None).result()
 
     def close(self) -> None:
         """Store everything, episodes that have not ended as abandoned, and close the store."""
@@ -92,6 +111,23 @@ class Advisor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _done_here(self, work: Callable[[], Result]) -> "Future[Result]":
+        with self._lock:
+            if self._last is not None:
+                wait([self._last])
+            done: Future[Result] = Future()
+            done.set_result(work())
+            return done
+
+    def _end_dropped(self) -> None:
+        while self.dropped:
+            work = self.dropped.popleft()
+            self.hand_over(partial(work.close, Ending(was_left=True)))
+
+    def resume_in_child(self) -> None:
+        """After a fork, in the child: what another thread held at that moment is not held here."""
+        self._lock, self._worker, self._last = threading.Lock(), None, None
 
     def _learn(self) -> None:
         with self.complaints.instead_of_raising("the store's experience could not be learned"):
@@ -111,7 +147,9 @@ class AdvisedEpisode:
         self._is_open = True
         self.advice = no_opinion(self._tools)
         self.trajectory_id = ""
-        advisor.submit(self._work.begin)
+        self._unended = finalize(self, advisor.dropped.append, self._work)  # may come at any moment, within a lock too
+        self._unended.atexit = False
+        advisor.hand_over(self._work.begin)
 
     @property
     def episode_id(self) -> str:
@@ -137,7 +175,7 @@ class AdvisedEpisode:
             except TimeoutError:
                 self._give_up(question, future)
             except asyncio.CancelledError:
-                question.is_given_up = True
+                question.give_up()
                 raise
         return self.advice
 
@@ -167,9 +205,9 @@ class AdvisedEpisode:
                 args=plain_json(args),
                 observation=plain_text(observation),
                 outcome=known,
-                error=None if error is None else plain_text(str(error)),
+                error=None if error is None else plain_text(printed(error)),
             )
-            self._advisor.submit(lambda: self._work.record(step))
+            self._advisor.hand_over(lambda: self._work.record(step))
 
     async def aobserve(
         self,
@@ -237,12 +275,16 @@ class AdvisedEpisode:
         self.advice = no_opinion(question.tools)
         if not question.tools or not self._is_open:
             return question, None
-        future = self._advisor.submit(lambda: self._work.choose(question))
-        return question, None if self._advisor.mode == "shadow" else future
+        with self._advisor.complaints.instead_of_raising("no decision could be asked for"):
+            future = self._advisor.submit(lambda: self._work.choose(question))
+            return question, None if self._advisor.mode == "shadow" else future
+        return question, None
 
     def _give_up(self, question: Question, future: "Future[Advice]") -> None:
-        question.is_given_up = True
         future.cancel()
+        if not question.give_up():
+            self.advice = future.result()  # it was answered at that very moment
+            return
         seconds = self._advisor.settings.budget_seconds
         remedy = "raise budget_seconds, or open the advisor well before its first episode"
         self._advisor.complaints.once("a decision took too long", f"none came within {seconds:g} s; {remedy}")
@@ -255,4 +297,16 @@ class AdvisedEpisode:
         if not self._is_open:
             return None
         self._is_open = False
-        return self._advisor.submit(lambda: self._work.close(ending))
+        self._unended.detach()
+        return self._advisor.hand_over(lambda: self._work.close(ending))
+
+
+_ADVISORS: WeakSet[Advisor] = WeakSet()
+
+
+def _resume_in_child() -> None:
+    for advisor in tuple(_ADVISORS):
+        advisor.resume_in_child()
+
+
+os.register_at_fork(after_in_child=_resume_in_child)

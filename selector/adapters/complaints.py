@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from selector.adapters.plain import printed
+
 log = logging.getLogger("selector.adapters")
 
 
@@ -21,7 +23,7 @@ class Complaints:
             is_new = what not in self._said
             self._said.add(what)
         if is_new:
-            log.warning("%s; the agent goes on without that (said once): %s", what, problem)
+            log.warning("%s; the agent goes on without that (said once): %s", what, printed(problem))
 
     @contextmanager
     def instead_of_raising(self, what: str) -> Iterator[None]:
@@ -29,4 +31,13 @@ class Complaints:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - the border to the host: no failure of guidance may pass it
-            self.once(what, f"{type(error).__name__}: {error}")
+            self.once(what, named(error))
+
+
+def named(error: BaseException) -> str:
+    """An error as one text.
+
+    >>> named(ValueError("too long"))
+    'ValueError: too long'
+    """
+    return f"{type(error).__name__}: {printed(error)}"

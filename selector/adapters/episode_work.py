@@ -1,5 +1,6 @@
 """What an advised episode does on its advisor's own thread: begin, choose, record, close."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,17 +48,54 @@ class Ending:
         """Whether it was left, or nobody has judged it yet."""
         return self.was_left or (self.success is None and self.reward is None and not self.kpis)
 
+    def storable(self) -> "Ending":
+        """The same in plain numbers, whatever library they come from; an error where they are none.
+
+        >>> Ending(success=True, reward=1).storable()
+        Ending(success=True, reward=1.0, kpis=None, was_left=False)
+        """
+        if self.success not in (None, True, False):
+            raise SelectorUsageError(f"success must be True, False or None, got {self.success!r}")
+        return Ending(
+            None if self.success is None else bool(self.success),
+            None if self.reward is None else float(self.reward),
+            None if self.kpis is None else {name: float(value) for name, value in self.kpis.items()},
+            self.was_left,
+        )
+
 
 class Question:
-    """A question on its way: whoever asked may have stopped waiting."""
+    """A question on its way: it is either answered, or given up by whoever asked, whichever comes first."""
 
     def __init__(self, state: str, tools: Sequence[ToolSpec]) -> None:
         self.state, self.tools = state, tuple(tools)
         self.is_given_up = False
+        self._is_answered = False
+        self._lock = threading.Lock()
+
+    def answer(self) -> bool:
+        """Say that there is an answer; whether anybody still waits for it."""
+        with self._lock:
+            self._is_answered = not self.is_given_up
+            return self._is_answered
+
+    def give_up(self) -> bool:
+        """Say that nobody waits any more; whether that was before there was an answer.
+
+        >>> answered, left = Question("", ()), Question("", ())
+        >>> answered.answer(), answered.give_up(), left.give_up(), left.answer()
+        (True, False, True, False)
+        """
+        with self._lock:
+            self.is_given_up = not self._is_answered
+            return self.is_given_up
 
 
 class EpisodeWork:
-    """One episode on the advisor's thread; nothing here raises, and what is recorded is stored even if none opened."""
+    """One episode on the advisor's thread; nothing here raises, and what is recorded is stored even if none opened.
+
+    Where how it ended cannot be stored (a reward that is none), it is stored as left.
+    """
 
     def __init__(self, selector: Selector, settings: AdvisorSettings, complaints: Complaints, task: Task) -> None:
         self._selector, self._settings, self._complaints = selector, settings, complaints
@@ -84,7 +122,7 @@ class EpisodeWork:
             return no_opinion(question.tools)
         with self._complaints.instead_of_raising("no decision could be made"):
             decision = self._episode.choose(question.state, candidates_of(question.tools))
-            if not question.is_given_up:
+            if question.answer():
                 return advice_of(decision, question.tools, keeps_tools=self._settings.keeps_tools)
             self._episode.withdraw()
         return no_opinion(question.tools)
@@ -101,15 +139,22 @@ class EpisodeWork:
 
     def close(self, ending: Ending) -> str:
         """Store the trajectory; returns its id, "" where it is not stored."""
+        if not ending.is_censored:
+            with self._complaints.instead_of_raising("what an episode came to could not be stored"):
+                return self._store(ending)
         with self._complaints.instead_of_raising("an episode could not be stored"):
-            if self._episode is None:
-                return self._store_alone(ending)
-            if not ending.is_censored:
-                return self._episode.finish(ending.success, ending.reward, ending.kpis)
-            with self._episode:  # left without `finish`
-                pass
-            return self._episode.trajectory_id
+            return self._store(Ending(was_left=True))
         return ""
+
+    def _store(self, ending: Ending) -> str:
+        ending = ending.storable()
+        if self._episode is None:
+            return self._store_alone(ending)
+        if not ending.is_censored:
+            return self._episode.finish(ending.success, ending.reward, ending.kpis)
+        with self._episode:  # left without `finish`
+            pass
+        return self._episode.trajectory_id
 
     def _store_alone(self, ending: Ending) -> str:
         """Store what was observed of an episode that could not be opened."""

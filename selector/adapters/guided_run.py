@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.advisor import Advisor
-from selector.adapters.hosting import named, outcome_of
+from selector.adapters.complaints import named
+from selector.adapters.hosting import outcome_of
 from trajstore.schema import Outcome, ToolSpec
 
 

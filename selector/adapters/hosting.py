@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from selector.adapters.advisor import AdvisedEpisode
-from selector.adapters.complaints import Complaints
+from selector.adapters.complaints import Complaints, named
 from trajstore.schema import Outcome
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ def outcome_of(error: BaseException) -> Outcome:
             break
         if isinstance(cause, TimeoutError):
             return "timeout"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "tool_error"
 
 
@@ -51,15 +51,6 @@ def judged(complaints: Complaints, judge: Judge[Result] | None, result: Result) 
             return success
         raise TypeError(f"a judge must return True, False or None, got {success!r}")
     return None
-
-
-def named(error: BaseException) -> str:
-    """An error as one text.
-
-    >>> named(ValueError("too long"))
-    'ValueError: too long'
-    """
-    return f"{type(error).__name__}: {error}"
 
 
 def observed_error(episode: AdvisedEpisode, tool: str, args: object, error: BaseException) -> None:

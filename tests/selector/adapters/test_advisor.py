@@ -1,20 +1,26 @@
 """The core of all adapters: what is recommended and observed, how long it may take, and that it never raises."""
 
 import asyncio
+import gc
 import logging
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selector import Selector, SelectorConfig
 from selector.adapters import Advisor, AdvisorSettings
-from selector.adapters.plain import plain_json, plain_text
+from selector.adapters.plain import LEFT_OUT, MOST_ENTRIES, plain_json, plain_text
 from selector.adapters.scripted_tools import FORBIDDEN, TASK, ScriptedTools, experienced_store
 from selector.adapters.testing import advised, last_trajectory
 from selector.errors import SelectorUsageError
@@ -266,14 +272,82 @@ class Unprintable:
         raise ValueError("nobody can read this")
 
 
-def test_arguments_that_cannot_be_read_raise_nothing_and_are_said(caplog):
-    with advised("suggest") as advisor, caplog.at_level(logging.WARNING, logger="selector.adapters"):
+class Unreadable:
+    def model_dump(self, mode: str) -> object:
+        raise ValueError(f"nobody can read this as {mode}")
+
+
+@pytest.mark.parametrize("value", [Unprintable(), Unreadable(), Unreadable, [10**5000], {"inner": [Unprintable()]}])
+def test_a_step_whose_values_cannot_be_read_is_not_lost(value: object):
+    with advised("suggest") as advisor:
         episode = advisor.episode(TASK, TOOLS)
-        episode.observe("search", {"query": Unprintable()}, "ok", "found")
-        episode.observe("calculate", {"expression": "6*7"}, "ok", "42")
+        episode.recommend(value)
+        episode.observe("search", {"query": value}, "ok", value, error=value)
         episode.finish()
-        assert [step.tool for step in last_trajectory(advisor).steps] == ["calculate"]
-    assert "nobody can read this" in caplog.text
+        assert [step.tool for step in last_trajectory(advisor).steps] == ["search"]
+
+
+def test_a_task_that_cannot_be_read_begins_an_episode_all_the_same():
+    with advised("suggest") as advisor:
+        assert advisor.episode(Unprintable(), TOOLS).recommend("").tools == NAMES
+
+
+def test_what_holds_itself_many_times_over_is_read_in_time():
+    tree: list[object] = ["leaf"]
+    for _ in range(60):
+        tree = [tree, tree]
+    assert LEFT_OUT in plain_text({"tree": tree})
+    assert len(to_json(plain_json(list(range(10 * MOST_ENTRIES))))) < 10 * MOST_ENTRIES
+
+
+@pytest.mark.parametrize("verdict", [{"reward": "much"}, {"success": "yes"}, {"kpis": {"cost_usd": float("nan")}}])
+def test_a_verdict_that_cannot_be_stored_loses_no_step(verdict: dict[str, object], caplog):
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok")
+        stored = advisor.selector.store.get(episode.finish(**verdict))
+    assert (stored.success, stored.stop_reason, len(stored.steps)) == (None, "censored", 1)
+    assert "could not be stored" in caplog.text
+
+
+def test_a_verdict_in_numbers_of_numpy_is_stored():
+    with advised("suggest") as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        episode.observe("search", {"query": "x"}, "ok")
+        kpis = {"cost_usd": np.float32(0.5)}
+        stored = advisor.selector.store.get(episode.finish(np.bool_(True), np.float32(0.25), kpis))  # noqa: FBT003 - as a library gives it
+    assert (stored.success, stored.reward, dict(stored.kpis)) == (True, 0.25, {"cost_usd": 0.5})
+
+
+def test_an_episode_that_nobody_holds_any_more_is_stored_as_left():
+    with advised("suggest") as advisor:
+        advisor.episode(TASK, TOOLS).observe("search", {"query": "x"}, "ok")
+        gc.collect()
+        stored = last_trajectory(advisor)
+    assert (stored.stop_reason, len(stored.steps)) == ("censored", 1)
+
+
+AT_EXIT = """
+import atexit, sys
+from selector.adapters import Advisor
+from trajstore.schema import ToolSpec
+advisor = Advisor.open(sys.argv[1], "suggest")
+begun = advisor.episode("a task", [ToolSpec("search")])
+begun.observe("search", {"query": "x"}, "ok")
+atexit.register(advisor.close)
+atexit.register(lambda: advisor.episode("late", [ToolSpec("search")]).recommend("late"))
+atexit.register(lambda: begun.observe("read", {}, "ok"))
+"""
+
+
+def test_closing_as_the_interpreter_ends_stores_what_has_not_ended(tmp_path: Path):
+    path = tmp_path / "agent.db"
+    ended = subprocess.run([sys.executable, "-c", AT_EXIT, path], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    with TrajectoryStore(path) as store:
+        (stored,) = store.trajectories()
+    assert [step.tool for step in stored.steps] == ["search", "read"]
 
 
 def test_what_is_nested_without_end_becomes_text():
@@ -313,6 +387,39 @@ def test_a_forked_child_is_advised_by_a_thread_of_its_own():
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_that_was_forked_while_a_decision_was_made_is_advised_and_stores(tmp_path: Path):
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def waits(_situation: Situation, _candidate: Candidate) -> str:
+        at_work.set()
+        go_on.wait(60)
+        return ""
+
+    with TrajectoryStore(tmp_path / "agent.db") as store:
+        advisor = Advisor(Selector(store, SelectorConfig(mode="narrow"), rules=[waits]), AdvisorSettings())
+        before = advisor.episode(TASK, TOOLS)
+        advisor.flush()
+        before.recommend(TASK)
+        assert at_work.wait(60)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(20)
+                go_on.set()
+                advisor.selector.choose(TASK, tools=NAMES)
+                after = advisor.episode(TASK, TOOLS)
+                for one in (before, after):
+                    one.observe("search", {"query": "x"}, "ok")
+                code = 0 if before.finish() and after.finish() else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        go_on.set()
+        before.abandon()
+        advisor.flush()
 
 
 def test_an_advisor_opens_a_store_by_its_path(tmp_path):

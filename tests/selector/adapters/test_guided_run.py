@@ -18,20 +18,31 @@ class Held(Exception):
     """By this a runtime leaves a call that it will make again."""
 
 
-def test_what_cannot_be_recorded_raises_nothing(caplog: pytest.LogCaptureFixture):
+def test_what_cannot_be_printed_is_recorded_as_that():
     with advised("suggest") as advisor:
         run = GuidedRun(advisor, "task")
         run.observe("search", {"query": Unprintable()}, "ok")
         run.observe("search", {"query": "x"}, "ok")
         run.finish(success=True)
-        assert [one.args for one in steps_of(advisor)] == [{"query": "x"}]
-    assert "a step could not be taken in" in caplog.text
+        queries = [one.args["query"] for one in steps_of(advisor)]
+    assert queries == ["<Unprintable that cannot be printed>", "x"]
+
+
+def test_an_error_that_cannot_be_printed_passes_as_it_is():
+    class Silent(ValueError):
+        __str__ = Unprintable.__str__
+
+    with advised("suggest") as advisor:
+        run = GuidedRun(advisor, "task")
+        with pytest.raises(Silent), run.calling("fail", {}):
+            raise Silent
+        assert [one.error for one in steps_of(advisor)] == ["Silent: <Silent that cannot be printed>"]
 
 
 async def test_an_advisor_that_takes_nothing_more_has_no_opinion():
     with advised("suggest") as advisor:
         run = GuidedRun(advisor, "task")
-        advisor._worker[1].shutdown()
+        advisor._worker.shutdown()
         tools = [ToolSpec("search"), ToolSpec("book")]
         assert run.advise("", tools).tools == ("search", "book")
         assert (await run.aadvise("", tools)).decision is None
