@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from trajstore.embedding import Embedder, make_embedder
-from trajstore.errors import StoreError
-from trajstore.experience import Experience
+from trajstore.errors import DamagedStore, StoreError
+from trajstore.experience import Experience, Read
 from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
 from trajstore.marks import BEGINNING, Mark
 from trajstore.recalled import Recollection, remainder
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
-from trajstore.snapshot import SnapshotCache, Taken
+from trajstore.snapshot import Snapshot, SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
 from trajstore.trajectory_table import TrajectoryContent
 from trajstore.vector_cache import VectorCache
@@ -44,13 +44,16 @@ def recollect(  # noqa: PLR0913 - all but the store and the embedder are optiona
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
     live = LiveEmbedder(store, embedder, has_student=config.student)
     snapshots, fingerprint = SnapshotCache(store, namespace), embedder.identity.fingerprint
-    experience = Experience(vectors.embed, embedder.identity.dimension, embed_live=live.embed)
+    make = partial(Experience, vectors.embed, embedder.identity.dimension, embed_live=live.embed)
     content = store.content(namespace, mark)
     known = snapshots.load_for(content, mark, fingerprint)
+    experience = make()
+    if known is not None and not _holds(experience, known, store.get):
+        known, experience = None, make()
     left = None if known is not None or earlier is None else remainder(earlier, content, mark)
+    if left is not None:
+        experience.restore(left.contents, store.get)
     begun = known or left
-    if begun is not None:
-        experience.restore(begun.contents, store.get)
     new = tuple(store.added(namespace, mark, since=_mark_after(content, 0 if begun is None else begun.trajectories)))
     experience.extend(new)
     live.refresh()
@@ -114,6 +117,15 @@ def stored_embedder(store: TrajectoryStore) -> Embedder:
     if identity is None:
         return make_embedder()
     return make_embedder(identity.name, dimension=identity.dimension, identity=identity)
+
+
+def _holds(experience: Experience, known: Snapshot, read: Read) -> bool:
+    """Restore what a snapshot holds; says whether it holds all that there is to an experience."""
+    try:
+        experience.restore(known.contents, read)
+    except (DamagedStore, KeyError):
+        return False
+    return True
 
 
 def _mark_after(content: Sequence[TrajectoryContent], trajectories: int) -> Mark:

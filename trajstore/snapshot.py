@@ -9,7 +9,7 @@ but of states only vectors and hashes; what is forgotten takes the file along.
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -124,7 +124,8 @@ class SnapshotCache:
         with contextlib.suppress(OSError):
             digest = self._publish(self._folder, arrays, {"weights": taken.contents.weights})
             counted = mark.last, mark.removals, mark.revisions, trajectories, taken.rows, scaled.indexed
-            self._record(SnapshotRecord(digest, *counted, rows_key, taken.fingerprint, hashing()))
+            with self._gone_unless_recorded(self._place(self._folder, digest)):
+                self._record(SnapshotRecord(digest, *counted, rows_key, taken.fingerprint, hashing()))
 
     def is_due(self, known: Snapshot | None, retriever: Retriever) -> bool:
         """Whether there are rows enough, and what was loaded is nothing, or of few of them, or of another index."""
@@ -181,6 +182,15 @@ class SnapshotCache:
         is_kept = self._store.put_artifacts(LAYOUT, content, removals=record.removals)
         faultpoint("snapshot recorded")
         self._sweep(record.digest if is_kept else None)
+
+    @contextlib.contextmanager
+    def _gone_unless_recorded(self, file: Path) -> Iterator[None]:
+        """A file of which the store was never told goes: what is forgotten meanwhile would stay in it."""
+        try:
+            yield
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
 
     def _sweep(self, digest: str | None) -> None:
         folder = self._folder

@@ -34,7 +34,8 @@ class SuffixRows:
         >>> rows.newest(0, 5, 2), rows.newest(0, 7, 2), rows.newest(0, 9, 2)
         ([2, 3], [1], [])
         """
-        later = self._later[length].get(key, [])[-most:]
+        later = self._later[length].get(key, [])
+        later = later[max(0, len(later) - most) :]
         keys = self._sorted[length]
         begin, end = np.searchsorted(keys, key, "left"), np.searchsorted(keys, key, "right")
         known = self._orders[length][max(int(begin), int(end) - (most - len(later))) : end]

@@ -287,6 +287,31 @@ def test_a_snapshot_that_was_taken_before_a_removal_is_not_kept(filled: Trajecto
     assert SnapshotCache(filled, "default").record() is None
 
 
+@pytest.mark.parametrize("lacking", ["step goal", "names tools", "states"])
+def test_a_snapshot_of_fewer_columns_than_there_are_today_is_not_taken(
+    filled: TrajectoryStore, lacking: str, monkeypatch: pytest.MonkeyPatch
+):
+    whole = Contents.to_arrays
+    taken = Taken.of(recollect(filled, EMBEDDER), EMBEDDER.identity.fingerprint)
+    with monkeypatch.context() as patch:
+        patch.setattr(Contents, "to_arrays", lambda one: {k: v for k, v in whole(one).items() if k != lacking})
+        SnapshotCache(filled, "default").save(taken)
+    assert unusable_files(filled) == ()
+    read = read_by(filled, monkeypatch)
+    loaded = recollect(filled, EMBEDDER)
+    assert len(read) == 20
+    assert seen(loaded) == by_rows(filled)
+
+
+def test_of_a_snapshot_that_could_not_be_recorded_no_file_stays(filled: TrajectoryStore):
+    taken = Taken.of(recollect(filled, EMBEDDER), EMBEDDER.identity.fingerprint)
+    with TrajectoryStore(filled.path) as another:
+        another.forget(source="others")
+    filled.close()
+    SnapshotCache(filled, "default").save(taken)
+    assert list(index_folder(filled.path).iterdir()) == []
+
+
 def test_what_grows_in_one_process_changes_neither_the_file_nor_what_others_see(filled: TrajectoryStore):
     content = file_of(filled).read_bytes()
     one, other = recollect(filled, EMBEDDER), recollect(filled, EMBEDDER)
