@@ -207,7 +207,7 @@ class AdvisedEpisode:
                 outcome=known,
                 error=None if error is None else plain_text(printed(error)),
             )
-            self._advisor.hand_over(lambda: self._work.record(step))
+            self._advisor.hand_over(partial(self._work.record, step))
 
     async def aobserve(
         self,
@@ -276,7 +276,7 @@ class AdvisedEpisode:
         if not question.tools or not self._is_open:
             return question, None
         with self._advisor.complaints.instead_of_raising("no decision could be asked for"):
-            future = self._advisor.submit(lambda: self._work.choose(question))
+            future = self._advisor.submit(partial(self._work.choose, question))
             return question, None if self._advisor.mode == "shadow" else future
         return question, None
 
@@ -298,7 +298,7 @@ class AdvisedEpisode:
             return None
         self._is_open = False
         self._unended.detach()
-        return self._advisor.hand_over(lambda: self._work.close(ending))
+        return self._advisor.hand_over(partial(self._work.close, ending))
 
 
 _ADVISORS: WeakSet[Advisor] = WeakSet()

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from selector.adapters.advisor import Advisor
+from selector.adapters.advisor import AdvisedEpisode, Advisor
 from selector.adapters.episode_work import AdvisorSettings
 from selector.adapters.scripted_tools import FORBIDDEN, TASK, ScriptedTools, experienced_store
 from selector.guard import Mode
 from selector.records import SelectorConfig
 from selector.selector import Selector
-from trajstore.schema import Step, Trajectory
+from trajstore.schema import Step, ToolSpec, Trajectory
 
 Way = Literal["sync", "async", "stream"]
 Ability = Literal["hint", "force", "hide", "parallel", "cancel", "invalid_args", "unknown_tool", "shadow"]
@@ -273,7 +273,20 @@ def advised(mode: Mode, *, keeps_tools: bool = True) -> Iterator[Advisor]:
         config = SelectorConfig(mode=mode, exploration=0.0)
         selector = Selector(store, config, rules=[_forbids], seed=0)
         selector.room("default")
-        yield Advisor(selector, AdvisorSettings(budget_seconds=PATIENCE_SECONDS, keeps_tools=keeps_tools))
+        yield _Holding(selector, AdvisorSettings(budget_seconds=PATIENCE_SECONDS, keeps_tools=keeps_tools))
+
+
+class _Holding(Advisor):
+    """Holds on to its episodes: what an adapter does not end itself is not stored."""
+
+    def __init__(self, selector: Selector, settings: AdvisorSettings) -> None:
+        super().__init__(selector, settings)
+        self._held: list[AdvisedEpisode] = []
+
+    def episode(self, task: str, tools: Sequence[ToolSpec] = (), *, group: str = "") -> AdvisedEpisode:
+        begun = super().episode(task, tools, group=group)
+        self._held.append(begun)
+        return begun
 
 
 def steps_of(advisor: Advisor) -> list[Step]:

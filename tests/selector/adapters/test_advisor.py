@@ -320,7 +320,8 @@ def test_a_verdict_in_numbers_of_numpy_is_stored():
 
 
 def test_an_episode_that_nobody_holds_any_more_is_stored_as_left():
-    with advised("suggest") as advisor:
+    with experienced_store() as store:
+        advisor = Advisor(Selector(store))
         advisor.episode(TASK, TOOLS).observe("search", {"query": "x"}, "ok")
         gc.collect()
         stored = last_trajectory(advisor)
