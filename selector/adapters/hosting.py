@@ -28,7 +28,7 @@ def outcome_of(error: BaseException) -> Outcome:
             break
         if isinstance(cause, TimeoutError):
             return "timeout"
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        cause = cause.__cause__ or cause.__context__  # also where it is hidden: pydantic-ai raises so on a timeout
     return "tool_error"
 
 
