@@ -1,6 +1,6 @@
 """What a runtime is told at one step: which tools to offer, what to hint, what to force, and what must not run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from selector.guard import shown
@@ -9,6 +9,8 @@ from trajstore.schema import Candidate, ToolSpec
 
 RULE = "rule: "
 """How the reason of a candidate begins that the user's own rule forbids."""
+LOOP = "loop: "
+"""How that of a candidate begins whose calls go round in circles: with other arguments it may be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ def advice_of(decision: Decision, tools: Sequence[ToolSpec], *, keeps_tools: boo
     """What a decision about these tools comes to in its mode and arm.
 
     In the modes narrow and force the pruned tools are refused; they are still offered where `keeps_tools`, since a list
-    of tools that changes makes a provider read its cached prompt anew.  Where everything would be refused, only what
-    the user's own rules forbid is.
+    of tools that changes makes a provider read its cached prompt anew, and where only calls that were made before are
+    refused.  Where everything would be refused, only what the user's own rules forbid is.
     """
     names = tuple(tool.name for tool in tools)
     pruned = {one.candidate.tool: one.reason for one in decision.pruned}
@@ -65,12 +67,21 @@ def advice_of(decision: Decision, tools: Sequence[ToolSpec], *, keeps_tools: boo
         return Advice(names, hint_of(decision, suggested, pruned), decision=decision)
     refused = _refused(names, pruned)
     return Advice(
-        names if keeps_tools else tuple(name for name in names if name not in refused),
+        names if keeps_tools else tuple(name for name in names if is_for_repeats(refused.get(name, LOOP))),
         hint_of(decision, suggested, refused),
         suggested if seen.is_forced else None,
         refused,
         decision,
     )
+
+
+def is_for_repeats(reason: str) -> bool:
+    """Whether a tool is refused for calls with the arguments of an earlier one alone.
+
+    >>> is_for_repeats("loop: the last 4 calls had the same arguments and observation"), is_for_repeats("fails here")
+    (True, False)
+    """
+    return reason.startswith(LOOP)
 
 
 def hint_of(decision: Decision, suggested: str | None, against: Mapping[str, str]) -> str:
@@ -89,10 +100,17 @@ def _speaks_for(decision: Decision, suggested: str | None) -> str:
 def _speaks_against(decision: Decision, against: Mapping[str, str]) -> str:
     if not against:
         return ""
-    named = ", ".join(f"`{name}`" for name in sorted(against))
     if decision.mode == "suggest":
-        return f"It speaks against {named}."
-    return f"Do not call {named} now: the call would be refused."
+        return f"It speaks against {_listed(against)}."
+    repeated = [name for name, reason in against.items() if is_for_repeats(reason)]
+    others = [name for name in against if name not in repeated]
+    now = f"Do not call {_listed(others)} now: the call would be refused." if others else ""
+    again = f"Do not call {_listed(repeated)} again as before: the call would be refused." if repeated else ""
+    return " ".join(filter(None, (now, again)))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
 
 
 def _refused(names: Sequence[str], pruned: Mapping[str, str]) -> dict[str, str]:

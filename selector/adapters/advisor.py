@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 from weakref import WeakSet, finalize
 
-from selector.adapters.advice import Advice, no_opinion
+from selector.adapters.advice import Advice, is_for_repeats, no_opinion
 from selector.adapters.complaints import Complaints
 from selector.adapters.episode_work import AdvisorSettings, Ending, EpisodeWork, Question
 from selector.adapters.plain import plain_json, plain_text, printed
@@ -144,6 +144,7 @@ class AdvisedEpisode:
         self._advisor, self._tools = advisor, tuple(tools)
         self._work = advisor.work_of(task)
         self._state = ""
+        self._called: set[tuple[str, str]] = set()
         self._is_open = True
         self.advice = no_opinion(self._tools)
         self.trajectory_id = ""
@@ -179,9 +180,15 @@ class AdvisedEpisode:
                 raise
         return self.advice
 
-    def refusal(self, tool: str) -> str:
-        """Why a call of this tool must not run now, empty where it may."""
-        return self.advice.refused.get(tool, "")
+    def refusal(self, tool: str, args: object = None) -> str:
+        """Why a call of this tool must not run now, empty where it may.
+
+        A tool that goes round in circles may be called with arguments (None: not known) of which no call is observed.
+        """
+        reason = self.advice.refused.get(tool, "")
+        if args is None or not is_for_repeats(reason):
+            return reason
+        return reason if (tool, plain_text(plain_json(args))) in self._called else ""
 
     def observe(
         self,
@@ -198,11 +205,13 @@ class AdvisedEpisode:
         """
         known: Outcome = outcome if outcome in OUTCOMES else "unknown"
         with self._advisor.complaints.instead_of_raising("a step could not be taken in"):
+            called = plain_json(args)
+            self._called.add((tool, plain_text(called)))
             step = Step(
                 index=0,
                 tool=plain_text(tool) or "unnamed",
                 state=self._state,
-                args=plain_json(args),
+                args=called,
                 observation=plain_text(observation),
                 outcome=known,
                 error=None if error is None else plain_text(printed(error)),

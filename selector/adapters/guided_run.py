@@ -76,7 +76,7 @@ class GuidedRun:
 
     def refused(self, tool: str, args: object) -> str:
         """Why a call must not run, recorded as blocked; empty where it may run."""
-        reason = self.episode.refusal(tool)
+        reason = self.episode.refusal(tool, args)
         if reason:
             self.observe(tool, args, "blocked", reason)
         return reason

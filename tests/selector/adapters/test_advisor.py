@@ -80,6 +80,22 @@ def test_force_names_the_tool_that_was_chosen():
     assert advice.forced == advice.decision.tool == "search"
 
 
+@pytest.mark.parametrize("keeps_tools", [True, False])
+def test_a_tool_that_goes_round_in_circles_may_be_called_in_another_way(*, keeps_tools: bool):
+    with advised("narrow", keeps_tools=keeps_tools) as advisor:
+        episode = advisor.episode(TASK, TOOLS)
+        for _ in range(5):
+            episode.recommend(TASK)
+            episode.observe("search", {"query": "x", "most": 1}, "ok", "found nothing")
+        advice = episode.recommend(TASK)
+    assert advice.refused["search"].startswith("loop: ")
+    assert episode.refusal("search") == episode.refusal("search", '{"query": "x", "most": 1}') != ""
+    assert episode.refusal("search", {"query": "y", "most": 1}) == ""
+    assert "search" in advice.tools
+    assert "Do not call `search` again as before" in advice.hint
+    assert episode.refusal(FORBIDDEN, {"path": "/"}) == "rule: it cannot be undone"
+
+
 def test_a_rule_that_forbids_everything_is_obeyed():
     with advised("narrow") as advisor:
         advice = advisor.episode(TASK, TOOLS[:1]).recommend(TASK)
