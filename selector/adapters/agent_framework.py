@@ -203,7 +203,7 @@ class CallGuidance(FunctionMiddleware):
         episode, name, args = self.run.episode, context.function.name, context.arguments
         if episode is None:
             await call_next()
-        elif reason := episode.refusal(name):
+        elif reason := episode.refusal(name, args):
             episode.observe(name, args, "blocked", error=reason)
             context.result = refused(name, reason)
         else:

@@ -132,7 +132,7 @@ class GuidedRun:
 
     async def _calling(self, told: Json) -> Json:
         """Refuse a call, or let it go the way of permissions as if nobody had been asked."""
-        refusal = self._episode.refusal(told["tool_name"]) if self._episode else ""
+        refusal = self._episode.refusal(told["tool_name"], told.get("tool_input")) if self._episode else ""
         if not refusal:
             self._running.add(told["tool_use_id"])
             return {}

@@ -154,7 +154,7 @@ class Guidance(BasePlugin):
             return None
         with self._no_failure("no episode could be opened"):
             episode = run.begun(tool_context.session.events)
-            if reason := episode.refusal(tool.name):
+            if reason := episode.refusal(tool.name, tool_args):
                 run.refused_calls.add(tool_context.function_call_id)
                 episode.observe(tool.name, tool_args, "blocked", error=reason)
                 return {"error": refused(tool.name, reason)}

@@ -124,7 +124,7 @@ class GuidedSession:
         async with self._lock:
             await self._decide()
             episode = self._open()
-            reason = episode.refusal(name)
+            reason = episode.refusal(name, args)
             if not reason:
                 self._pending[request.id] = Call(episode, name, args)
                 return Routed(to_server=(request,))

@@ -138,7 +138,7 @@ class GuidedRun(AbstractCapability[Any]):
         episode = self._begun_by_call(ctx)
         if episode is None:
             return await handler(args)  # type: ignore[no-any-return]  # as the runtime's own default does
-        if reason := episode.refusal(call.tool_name):
+        if reason := episode.refusal(call.tool_name, call.args):
             episode.observe(call.tool_name, call.args, "blocked", error=reason)
             raise ToolFailed(refused(call.tool_name, reason))
         try:

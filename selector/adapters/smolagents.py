@@ -128,7 +128,7 @@ class AgentRuns:
         episode = self.episode
         if episode is None or tool == FINAL:
             return execute(tool, args)
-        if tool in self.tools() and (reason := episode.refusal(tool)):
+        if tool in self.tools() and (reason := episode.refusal(tool, args)):
             episode.observe(tool, args, "blocked", error=reason)
             return refused(tool, reason)
         return self.observed(lambda: execute(tool, args), tool, args)
@@ -236,7 +236,7 @@ class WatchedTool:
         """Call the tool; raises ToolRefused where it must not run, so that no code goes on with the refusal as data."""
         named = {**dict(zip(self._inner.inputs, args, strict=False)), **kwargs}
         episode = self._runs.episode
-        if episode is not None and (reason := episode.refusal(self._name)):
+        if episode is not None and (reason := episode.refusal(self._name, named)):
             episode.observe(self._name, named, "blocked", error=reason)
             raise ToolRefused(refused(self._name, reason))
         return self._runs.observed(lambda: self._inner(*args, **kwargs), self._name, named)
