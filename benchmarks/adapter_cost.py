@@ -9,16 +9,20 @@ grows by what is run.  Runs without guidance and in each mode alternate in one p
 round, so that a busy machine shows in all of them; what a run leaves for the advisor's thread is done before the next.
 
 "unguided" is the milliseconds of a step; the other rows are what a mode adds to their median and 99th percentile: by
-the wall, and of the processor in the thread that runs the agent, which is what the adapter itself costs.  Within the
-wall's time, "deciding" is how long that thread waits for decisions, and "storing" how long the end of a run waits until
-all of it is stored, spread over its steps.  In shadow mode no step waits, so that the end waits for a run's decisions,
-which a model that costs time would have hidden.  "embedding" is the time in the embedder on the advisor's thread, be it
-waited for or not.  "advised" is the share of steps that had a decision within the time budget.
+the wall, and of the processor in the thread that runs the agent, which is what the adapter itself costs and what it
+costs that thread to be woken again.  Within the wall's time, "deciding" is how long that thread waits for decisions,
+and "storing" how long the end of a run waits until all of it is stored, spread over its steps.  In shadow mode no step
+waits: there the end waits for the run's decisions, which a model that takes time would have hidden.  A step's decision
+waits in turn until the step before is recorded; "decision", "recording" and "closing" are the processor's time of the
+advisor's thread for each of these, whoever waits for it.  The same texts are asked about in each run, so that their
+embeddings are remembered: none of this is embedding.  "advised" is the share of steps that had a decision within the
+time budget.
 """
 
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -32,6 +36,7 @@ from pathlib import Path
 import numpy as np
 from adapter_fakes import RUNTIMES, Run, Script
 from adapter_waits import WatchedAdvisor, watched
+from numpy.typing import NDArray
 from synthetic_store import make_store
 
 from selector.guard import Mode
@@ -45,24 +50,23 @@ STORED_STEPS = 1000
 UNGUIDED = "unguided"
 MODES: tuple[Mode, ...] = ("shadow", "suggest", "narrow", "force")
 FIRST = 50
-TIMES = ("wall", "processor", "deciding", "storing", "embedding")
+ADDED = ("wall", "processor")
+WAITED = ("deciding", "storing")
+WORKED = ("decision", "recording", "closing")
+TIMES = (*ADDED, *WAITED, *WORKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Milliseconds a step of one run, and the share of its steps that had a decision in time."""
+    """Milliseconds a step of one run by TIMES, and the share of its steps that had a decision in time."""
 
-    wall: float
-    processor: float
-    deciding: float = 0.0
-    storing: float = 0.0
-    embedding: float = 0.0
+    times: tuple[float, ...]
     advised: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One runtime in one way: quantiles over its runs by what was timed, a mode's less those of unguided runs."""
+    """One runtime in one way: quantiles over its runs in milliseconds a step, a mode's less those unguided."""
 
     runtime: str
     way: str
@@ -74,6 +78,7 @@ class Cost:
 def main() -> None:
     """Measure and print."""
     options = parse()
+    logging.disable(logging.WARNING)  # what runtimes miss in the scripted model; late decisions are counted
     with tempfile.TemporaryDirectory() as folder:
         stored = prepared(Path(folder), options.db)
         with TrajectoryStore(stored) as store:
@@ -123,7 +128,7 @@ def costs_of(runtime: str, stored: Path, shown: Trajectory, options: argparse.Na
             path = Path(folder) / f"{mode}.db"
             with TrajectoryStore(stored) as store:
                 backup(store, path)
-            advisors[mode] = opened.enter_context(watched(path, mode))
+            advisors[mode] = opened.enter_context(watched(path, mode, options.learn))
         runs = {way: make(advisor, Script(names, steps)) for way, advisor in advisors.items()}
         loop = opened.enter_context(asyncio.Runner())
         samples: dict[str, list[Sample]] = {way: [] for way in runs}
@@ -146,12 +151,11 @@ async def sampled(run: Run, task: str, advisor: WatchedAdvisor | None, steps: in
     wall, processor = time.perf_counter(), time.thread_time()
     await run(task)
     spent = [time.perf_counter() - wall, time.thread_time() - processor]
-    if advisor is None:
-        return Sample(*(1000.0 * one / steps for one in spent))
-    advisor.flush()
-    waits = advisor.waits
-    spent += [waits.deciding, waits.storing, waits.embedding]
-    return Sample(*(1000.0 * one / steps for one in spent), waits.answered / max(waits.asked, 1))
+    if advisor is not None:
+        advisor.flush()
+        spent += [getattr(advisor.waits, name) for name in (*WAITED, *WORKED)]
+    times = tuple(1000.0 * one / steps for one in spent) + (0.0,) * (len(TIMES) - len(spent))
+    return Sample(times, advisor.waits.answered / max(advisor.waits.asked, 1) if advisor else 0.0)
 
 
 def cost(runtime: str, way: str, samples: Sequence[Sample], unguided: Sequence[Sample]) -> Cost:
@@ -162,20 +166,19 @@ def cost(runtime: str, way: str, samples: Sequence[Sample], unguided: Sequence[S
     return Cost(runtime, way, dict(zip(TIMES, p50, strict=True)), dict(zip(TIMES, p99, strict=True)), advised)
 
 
-def quantiles(samples: Sequence[Sample]) -> np.ndarray:
+def quantiles(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Median and 99th percentile of what was timed: two rows."""
-    return np.quantile([[getattr(one, name) for name in TIMES] for one in samples], (0.5, 0.99), axis=0)
+    return np.quantile([one.times for one in samples], (0.5, 0.99), axis=0)
 
 
 def line(cost: Cost) -> str:
-    """A row of the table."""
-    sign = "" if cost.way == UNGUIDED else "+"
-    times = [f"{name} {cost.p50[name]:{sign}.2f} (p99 {cost.p99[name]:{sign}.2f})" for name in TIMES[:2]]
+    """A row of the table: medians, with the 99th percentile after a stroke."""
     if cost.way == UNGUIDED:
-        return f"{cost.runtime:16}{cost.way:9} {', '.join(times)} ms a step"
-    times += [f"{name} {cost.p50[name]:.2f} (p99 {cost.p99[name]:.2f})" for name in TIMES[2:]]
-    told = "" if cost.way == "shadow" else f", advised {cost.advised:.0%}"
-    return f"{'':16}{cost.way:9} {', '.join(times)}{told}"
+        return f"{cost.runtime:16}{cost.way:9}" + "  ".join(f"{name} {_pair(cost, name)}" for name in ADDED)
+    shown = [f"{name} {_pair(cost, name, '+')}" for name in ADDED]
+    shown += [f"{name} {_pair(cost, name)}" for name in (*WAITED, *WORKED)]
+    shown += [] if cost.way == "shadow" else [f"advised {cost.advised:.0%}"]
+    return f"{'':16}{cost.way:9}" + "  ".join(shown)
 
 
 def parse() -> argparse.Namespace:
@@ -185,15 +188,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="calls of tools a run")
     parser.add_argument("--runs", type=int, default=100, help="in each way")
     parser.add_argument("--db", default="", help="a store to copy, rather than a made one")
-    parser.add_argument("--quick", action="store_true", help="10 runs")
+    parser.add_argument("--learn", type=int, default=1000, help="decisions that the choice model is fitted to")
+    parser.add_argument("--quick", action="store_true", help="3 runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.runtimes) - set(RUNTIMES):
         parser.error(f"unknown runtimes {', '.join(sorted(unknown))}; known are {', '.join(RUNTIMES)}")
     if options.steps < 1 or options.runs < 1:
         parser.error(f"steps and runs must be 1 or more, got {options.steps} and {options.runs}")
-    options.runs = min(options.runs, 10) if options.quick else options.runs
+    if options.quick:
+        options.runs, options.learn = 3, 100
     return options
+
+
+def _pair(cost: Cost, name: str, sign: str = "") -> str:
+    return f"{cost.p50[name]:{sign}.2f}/{cost.p99[name]:{sign}.2f}"
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def agent_framework_agent(advisor: Advisor | None, script: Script) -> Run:
     client.function_invocation_configuration["max_iterations"] = script.steps + 1
     tools = [tool(function_named(name), approval_mode="never_require") for name in script.tools]
     agent = Agent(client=client, tools=tools, middleware=[Guidance(advisor)] if advisor else None)
-    return lambda task: agent.run(task)
+    return agent.run
 
 
 def google_adk_agent(advisor: Advisor | None, script: Script) -> Run:
@@ -197,7 +197,9 @@ def google_adk_agent(advisor: Advisor | None, script: Script) -> Run:
     class Scripted(BaseLlm):
         async def generate_content_async(self, *_: object, **__: object) -> Any:
             call = script.next()
-            part = types.Part.from_function_call(name=call.tool, args=dict(call.args)) if call else types.Part(text=DONE)
+            part = (
+                types.Part.from_function_call(name=call.tool, args=dict(call.args)) if call else types.Part(text=DONE)
+            )
             yield LlmResponse(content=types.Content(role="model", parts=[part]))
 
     tools = [function_named(name) for name in script.tools]

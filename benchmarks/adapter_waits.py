@@ -1,48 +1,71 @@
 """An advisor that says how long its runtime waits, for `adapter_cost.py`."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from selector.adapters.advice import Advice
 from selector.adapters.advisor import AdvisedEpisode, Advisor
+from selector.adapters.episode_work import Ending, EpisodeWork, Question
 from selector.adapters.plain import plain_text
 from selector.guard import Mode
 from selector.records import SelectorConfig
 from selector.selector import Selector
-from trajstore.embedding import Embedder, Vectors
-from trajstore.recollection import stored_embedder
-from trajstore.schema import Task, ToolSpec
+from trajstore.schema import Step, Task, ToolSpec
 from trajstore.store import TrajectoryStore
 
 
 class Waits:
-    """Seconds that one run has waited, and how many of its steps were told something in time."""
+    """Seconds that one run has waited, by the wall, and those of the processor that the advisor's thread took for it.
+
+    `deciding` and `storing` are waits; `decision`, `recording` and `closing` are what was done meanwhile, or later.
+    """
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
         """Another run begins."""
-        self.deciding = self.storing = self.embedding = 0.0
+        self.deciding = self.storing = self.decision = self.recording = self.closing = 0.0
         self.asked = self.answered = 0
 
     @contextmanager
-    def added_to(self, name: str) -> Iterator[None]:
+    def added_to(self, name: str, clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
         """Add the time inside to one of the sums."""
-        begun = time.perf_counter()
+        begun = clock()
         try:
             yield
         finally:
-            setattr(self, name, getattr(self, name) + time.perf_counter() - begun)
+            setattr(self, name, getattr(self, name) + clock() - begun)
 
     def told(self, advice: Advice) -> Advice:
         """Count an answer."""
         self.asked += 1
         self.answered += advice.decision is not None
         return advice
+
+
+class WatchedWork(EpisodeWork):
+    """The work of an episode, which says how much of the processor each part of it takes."""
+
+    waits: Waits
+
+    def choose(self, question: Question) -> Advice:
+        """As it is, timed."""
+        with self.waits.added_to("decision", time.thread_time):
+            return super().choose(question)
+
+    def record(self, step: Step) -> None:
+        """As it is, timed."""
+        with self.waits.added_to("recording", time.thread_time):
+            super().record(step)
+
+    def close(self, ending: Ending) -> str:
+        """As it is, timed."""
+        with self.waits.added_to("closing", time.thread_time):
+            return super().close(ending)
 
 
 class WatchedEpisode(AdvisedEpisode):
@@ -84,28 +107,19 @@ class WatchedAdvisor(Advisor):
         """Begin an episode."""
         return WatchedEpisode(self, Task(plain_text(task), group=group, namespace=self.settings.namespace), tools)
 
-
-class TimedEmbedder:
-    """An embedder that says how long it takes."""
-
-    def __init__(self, inner: Embedder, waits: Waits) -> None:
-        self._inner, self._waits = inner, waits
-        self.identity = inner.identity
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """As it is, timed."""
-        with self._waits.added_to("embedding"):
-            return self._inner.embed(texts)
+    def work_of(self, task: Task) -> EpisodeWork:
+        """What an episode of this task does on the advisor's thread."""
+        work = WatchedWork(self.selector, self.settings, self.complaints, task)
+        work.waits = self.waits
+        return work
 
 
 @contextmanager
-def watched(path: Path, mode: Mode) -> Iterator[WatchedAdvisor]:
-    """An advisor in a mode on the store at `path`, which knows its experience already; every episode is guided."""
-    waits = Waits()
+def watched(path: Path, mode: Mode, decisions: int) -> Iterator[WatchedAdvisor]:
+    """An advisor in a mode on the store at `path`; it has learned from up to so many decisions, and guides always."""
     with TrajectoryStore(path) as store:
-        embedder = TimedEmbedder(stored_embedder(store), waits)
-        selector = Selector(store, SelectorConfig(mode=mode, held_out=0.0), embedder=embedder)
-        advisor = WatchedAdvisor(selector, waits)
+        selector = Selector(store, SelectorConfig(mode=mode, held_out=0.0, decisions=decisions))
+        advisor = WatchedAdvisor(selector, Waits())
         selector.room(advisor.settings.namespace)
         yield advisor
         advisor.flush()
