@@ -1,6 +1,6 @@
 """How much guidance adds to one step of an agent, in each runtime, with a model that costs nothing.
 
-    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents,...] [--steps 10] [--runs 100] [--db agent.db]
+    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents,...] [--steps 10] [--runs 40] [--db agent.db]
                                       [--quick] [--json]
 
 A scripted model calls the tools of one successful trajectory, `--steps` calls a run; each run is one sample.  The store
@@ -8,15 +8,15 @@ is one of `synthetic_store.py` with 1,000 steps and hashed embeddings, or a copy
 grows by what is run.  Runs without guidance and in each mode alternate in one process, in an order drawn anew each
 round, so that a busy machine shows in all of them; what a run leaves for the advisor's thread is done before the next.
 
-"unguided" is the milliseconds of a step; the other rows are what a mode adds to their median and 99th percentile: by
-the wall, and of the processor in the thread that runs the agent, which is what the adapter itself costs and what it
-costs that thread to be woken again.  Within the wall's time, "deciding" is how long that thread waits for decisions,
-and "storing" how long the end of a run waits until all of it is stored, spread over its steps.  In shadow mode no step
-waits: there the end waits for the run's decisions, which a model that takes time would have hidden.  A step's decision
-waits in turn until the step before is recorded; "decision", "recording" and "closing" are the processor's time of the
-advisor's thread for each of these, whoever waits for it.  The same texts are asked about in each run, so that their
-embeddings are remembered: none of this is embedding.  "advised" is the share of steps that had a decision within the
-time budget.
+"unguided" is the milliseconds of a step, median and 99th percentile over runs; each other row is what is added to both:
+by the wall, and of the processor in the thread that runs the agent.  "idle" is with hooks like those of guidance that
+do nothing, for runtimes in which these alone cost time: what a mode adds to that is the adapter, and that the thread is
+woken again after it waited.  Within the wall's time, "deciding" is how long that thread waits for decisions, "storing"
+how long the end of a run waits until all of it is stored, spread over its steps.  In shadow mode no step waits: there
+the end waits for the run's decisions, which a model that takes time would have hidden.  A decision waits in turn until
+the step before is recorded; "decision", "recording" and "closing" are the processor's time of the advisor's thread for
+each of these, whoever waits for it.  The same texts are asked about in each run, so that their embeddings are
+remembered: none of this is embedding.  "advised" is the share of steps that had a decision within the time budget.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from adapter_fakes import RUNTIMES, Run, Script
+from adapter_fakes import IDLE, RUNTIMES, Run, Script, guidance_in
 from adapter_waits import WatchedAdvisor, watched
 from numpy.typing import NDArray
 from synthetic_store import make_store
@@ -120,21 +120,27 @@ def tools_called(trajectory: Trajectory) -> list[str]:
 
 def costs_of(runtime: str, stored: Path, shown: Trajectory, options: argparse.Namespace) -> Iterator[Cost]:
     """What guidance costs in one runtime: the unguided run first."""
-    make, names, steps = RUNTIMES[runtime], tools_called(shown), options.steps
-    make(None, Script(names, steps))  # where it is not installed, nothing else is begun
-    with ExitStack() as opened, tempfile.TemporaryDirectory() as folder:
-        advisors: dict[str, WatchedAdvisor | None] = {UNGUIDED: None}
-        for mode in MODES:
-            path = Path(folder) / f"{mode}.db"
-            with TrajectoryStore(stored) as store:
-                backup(store, path)
-            advisors[mode] = opened.enter_context(watched(path, mode, options.learn))
-        runs = {way: make(advisor, Script(names, steps)) for way, advisor in advisors.items()}
+    guidance, names, steps = guidance_in(runtime), tools_called(shown), options.steps
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        advisors = {
+            mode: opened.enter_context(watched(copied(stored, folder, mode), mode, options.learn)) for mode in MODES
+        }
+        hooks = {UNGUIDED: None} | ({"idle": IDLE[runtime]()} if runtime in IDLE else {})
+        hooks |= {mode: guidance(advisor) for mode, advisor in advisors.items()}
+        runs = {way: RUNTIMES[runtime](hook, Script(names, steps)) for way, hook in hooks.items()}
         loop = opened.enter_context(asyncio.Runner())
         samples: dict[str, list[Sample]] = {way: [] for way in runs}
         for way in rounds(list(runs), options.runs):
-            samples[way].append(loop.run(sampled(runs[way], shown.task.text, advisors[way], steps)))
+            samples[way].append(loop.run(sampled(runs[way], shown.task.text, advisors.get(way), steps)))
     yield from (cost(runtime, way, samples[way][1:], samples[UNGUIDED][1:]) for way in samples)
+
+
+def copied(stored: Path, folder: str, mode: Mode) -> Path:
+    """A copy of the store for one mode."""
+    path = Path(folder) / f"{mode}.db"
+    with TrajectoryStore(stored) as store:
+        backup(store, path)
+    return path
 
 
 def rounds(ways: list[str], runs: int) -> Iterator[str]:
@@ -176,8 +182,8 @@ def line(cost: Cost) -> str:
     if cost.way == UNGUIDED:
         return f"{cost.runtime:16}{cost.way:9}" + "  ".join(f"{name} {_pair(cost, name)}" for name in ADDED)
     shown = [f"{name} {_pair(cost, name, '+')}" for name in ADDED]
-    shown += [f"{name} {_pair(cost, name)}" for name in (*WAITED, *WORKED)]
-    shown += [] if cost.way == "shadow" else [f"advised {cost.advised:.0%}"]
+    shown += [f"{name} {_pair(cost, name)}" for name in (*WAITED, *WORKED) if cost.way in MODES]
+    shown += [] if cost.way in ("idle", "shadow") else [f"advised {cost.advised:.0%}"]
     return f"{'':16}{cost.way:9}" + "  ".join(shown)
 
 
@@ -186,7 +192,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runtimes", type=lambda text: text.split(","), default=list(RUNTIMES))
     parser.add_argument("--steps", type=int, default=10, help="calls of tools a run")
-    parser.add_argument("--runs", type=int, default=100, help="in each way")
+    parser.add_argument("--runs", type=int, default=40, help="in each way")
     parser.add_argument("--db", default="", help="a store to copy, rather than a made one")
     parser.add_argument("--learn", type=int, default=1000, help="decisions that the choice model is fitted to")
     parser.add_argument("--quick", action="store_true", help="3 runs")

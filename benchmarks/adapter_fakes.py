@@ -5,14 +5,15 @@ Tools are coroutines where the runtime awaits them, so that a run stays on the t
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from selector.adapters.advisor import Advisor
 
 Run = Callable[[str], Awaitable[object]]
 """Runs an agent once, on a task."""
-Make = Callable[[Advisor | None, "Script"], Run]
-"""Makes an agent that plays a script, unguided where there is no advisor."""
+Make = Callable[[Any, "Script"], Run]
+"""Makes an agent that plays a script, with guidance by its runtime's adapter, what stands in its place, or None."""
 
 DESCRIPTION = "Look something up by its name."
 DONE = "done"
@@ -56,14 +57,12 @@ def function_named(name: str) -> Callable[[str], Awaitable[str]]:
     return function
 
 
-def langchain_agent(advisor: Advisor | None, script: Script) -> Run:
+def langchain_agent(guidance: Any, script: Script) -> Run:
     """An agent of LangChain."""
     from langchain.agents import create_agent  # noqa: PLC0415 - may not be installed, as all below
     from langchain_core.language_models import BaseChatModel  # noqa: PLC0415
     from langchain_core.messages import AIMessage  # noqa: PLC0415
     from langchain_core.outputs import ChatGeneration, ChatResult  # noqa: PLC0415
-
-    from selector.adapters.langchain import Guidance  # noqa: PLC0415
 
     class Scripted(BaseChatModel):
         _llm_type = "scripted"
@@ -79,18 +78,17 @@ def langchain_agent(advisor: Advisor | None, script: Script) -> Run:
         async def _agenerate(self, *_: object, **__: object) -> ChatResult:
             return self._generate()
 
-    tools, middleware = [function_named(name) for name in script.tools], [Guidance(advisor)] if advisor else []
+    tools, middleware = [function_named(name) for name in script.tools], [guidance] if guidance else []
     agent = create_agent(Scripted(), tools, middleware=middleware)
     return lambda task: agent.ainvoke({"messages": [{"role": "user", "content": task}]})
 
 
-def openai_agents_agent(advisor: Advisor | None, script: Script) -> Run:
+def openai_agents_agent(guidance: Any, script: Script) -> Run:
     """An agent of the OpenAI Agents SDK."""
-    from selector.adapters.openai_agents import Guidance  # noqa: I001, PLC0415 - says in a sentence what is missing
     from agents import Agent, RunConfig, Runner, function_tool  # noqa: PLC0415
     from agents.testing import ScriptedModel, assistant_message, function_call  # noqa: PLC0415
 
-    runner: Any = Guidance(advisor) if advisor else Runner
+    runner = guidance or Runner
     tools, config = [function_tool(function_named(name)) for name in script.tools], RunConfig(tracing_disabled=True)
     calls = [script.call(at) for at in range(script.steps)]
 
@@ -103,9 +101,8 @@ def openai_agents_agent(advisor: Advisor | None, script: Script) -> Run:
     return run
 
 
-def pydantic_ai_agent(advisor: Advisor | None, script: Script) -> Run:
+def pydantic_ai_agent(guidance: Any, script: Script) -> Run:
     """An agent of pydantic-ai."""
-    from selector.adapters.pydantic_ai import Guidance  # noqa: I001, PLC0415 - as above
     from pydantic_ai import Agent, UsageLimits  # noqa: PLC0415
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart  # noqa: PLC0415
     from pydantic_ai.models.function import FunctionModel  # noqa: PLC0415
@@ -115,14 +112,13 @@ def pydantic_ai_agent(advisor: Advisor | None, script: Script) -> Run:
         return ModelResponse([ToolCallPart(call.tool, dict(call.args), call.id) if call else TextPart(DONE)])
 
     tools = [function_named(name) for name in script.tools]
-    agent = Agent(FunctionModel(answer), tools=tools, capabilities=[Guidance(advisor)] if advisor else [])
+    agent = Agent(FunctionModel(answer), tools=tools, capabilities=[guidance] if guidance else [])
     limits = UsageLimits(request_limit=None)
     return lambda task: agent.run(task, usage_limits=limits)
 
 
-def smolagents_agent(advisor: Advisor | None, script: Script) -> Run:
+def smolagents_agent(guidance: Any, script: Script) -> Run:
     """An agent of smolagents, which is never awaited."""
-    from selector.adapters.smolagents import Guidance  # noqa: I001, PLC0415 - as above
     from smolagents import ChatMessage, Model, Tool, ToolCallingAgent  # noqa: PLC0415
     from smolagents.models import ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole  # noqa: PLC0415
 
@@ -147,7 +143,7 @@ def smolagents_agent(advisor: Advisor | None, script: Script) -> Run:
 
     tools = [tool_named(name) for name in script.tools]
     agent = ToolCallingAgent(tools, Scripted(model_id="scripted"), verbosity_level=0, max_steps=script.steps + 1)
-    guided = Guidance(advisor).guide(agent) if advisor else agent
+    guided = guidance.guide(agent) if guidance else agent
 
     async def run(task: str) -> object:
         return guided.run(task)
@@ -155,9 +151,8 @@ def smolagents_agent(advisor: Advisor | None, script: Script) -> Run:
     return run
 
 
-def agent_framework_agent(advisor: Advisor | None, script: Script) -> Run:
+def agent_framework_agent(guidance: Any, script: Script) -> Run:
     """An agent of Microsoft Agent Framework."""
-    from selector.adapters.agent_framework import Guidance  # noqa: I001, PLC0415 - as above
     from agent_framework import (  # noqa: PLC0415
         Agent,
         BaseChatClient,
@@ -181,13 +176,12 @@ def agent_framework_agent(advisor: Advisor | None, script: Script) -> Run:
     client = Scripted()
     client.function_invocation_configuration["max_iterations"] = script.steps + 1
     tools = [tool(function_named(name), approval_mode="never_require") for name in script.tools]
-    agent = Agent(client=client, tools=tools, middleware=[Guidance(advisor)] if advisor else None)
+    agent = Agent(client=client, tools=tools, middleware=[guidance] if guidance else None)
     return agent.run
 
 
-def google_adk_agent(advisor: Advisor | None, script: Script) -> Run:
+def google_adk_agent(guidance: Any, script: Script) -> Run:
     """An app of Google ADK with one agent, asked in a new session each time."""
-    from selector.adapters.google_adk import Guidance  # noqa: I001, PLC0415 - as above
     from google.adk.agents import LlmAgent  # noqa: PLC0415
     from google.adk.apps import App  # noqa: PLC0415
     from google.adk.models import BaseLlm, LlmResponse  # noqa: PLC0415
@@ -204,7 +198,7 @@ def google_adk_agent(advisor: Advisor | None, script: Script) -> Run:
 
     tools = [function_named(name) for name in script.tools]
     agent = LlmAgent(name="root", model=Scripted(model="scripted"), tools=[*tools])
-    plugins = [Guidance(advisor)] if advisor else []
+    plugins = [guidance] if guidance else []
     runner = InMemoryRunner(app=App(name="scripted", root_agent=agent, plugins=[*plugins]))
 
     async def run(task: str) -> object:
@@ -214,6 +208,83 @@ def google_adk_agent(advisor: Advisor | None, script: Script) -> Run:
 
     return run
 
+
+def idle_langchain() -> object:
+    """A middleware with the hooks of guidance that does nothing."""
+    from langchain.agents.middleware import AgentMiddleware  # noqa: PLC0415
+
+    class Idle(AgentMiddleware):
+        async def abefore_agent(self, state: object, runtime: object) -> None:
+            pass
+
+        async def aafter_agent(self, state: object, runtime: object) -> None:
+            pass
+
+        async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+            return await handler(request)
+
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            return await handler(request)
+
+    return Idle()
+
+
+def idle_openai_agents() -> object:
+    """A runner with the hooks of guidance that do nothing."""
+    from agents import RunHooks, Runner, ToolGuardrailFunctionOutput, ToolInputGuardrail  # noqa: PLC0415
+
+    guardrail = ToolInputGuardrail[Any](lambda _: ToolGuardrailFunctionOutput.allow(), name="idle")
+
+    class Idle:
+        def run(self, agent: Any, task: str, **options: Any) -> Any:
+            for tool in agent.tools:
+                tool.tool_input_guardrails = [guardrail]
+            return Runner.run(agent, task, hooks=RunHooks[Any](), **options)
+
+    return Idle()
+
+
+def idle_pydantic_ai() -> object:
+    """A capability with the hooks of guidance that does nothing."""
+    from pydantic_ai.capabilities import AbstractCapability  # noqa: PLC0415
+
+    class Idle(AbstractCapability[Any]):
+        async def for_run(self, ctx: Any) -> Any:
+            return Idle()
+
+        async def wrap_run(self, ctx: Any, *, handler: Any) -> Any:
+            return await handler()
+
+        async def before_model_request(self, ctx: Any, request_context: Any) -> Any:
+            return request_context
+
+        async def prepare_model_request(self, ctx: Any, request_context: Any) -> Any:
+            return request_context
+
+        async def after_model_request(self, ctx: Any, *, request_context: Any, response: Any) -> Any:
+            return response
+
+        async def wrap_tool_validate(self, ctx: Any, *, args: Any, handler: Any, **_: Any) -> Any:
+            return await handler(args)
+
+        async def wrap_tool_execute(self, ctx: Any, *, args: Any, handler: Any, **_: Any) -> Any:
+            return await handler(args)
+
+    return Idle()
+
+
+def guidance_in(runtime: str) -> Callable[[Advisor], object]:
+    """Makes guidance of an advisor for a runtime; raises MissingDependency where that is not installed."""
+    adapter = import_module(f"selector.adapters.{runtime.replace('-', '_')}")
+    return adapter.Guidance  # type: ignore[no-any-return]
+
+
+IDLE: Mapping[str, Callable[[], object]] = {
+    "langchain": idle_langchain,
+    "openai-agents": idle_openai_agents,
+    "pydantic-ai": idle_pydantic_ai,
+}
+"""What costs a runtime time before anything is done in it."""
 
 RUNTIMES: Mapping[str, Make] = {
     "langchain": langchain_agent,
