@@ -1,12 +1,13 @@
 """How much guidance adds to one step of an agent, in each runtime, with a model that costs nothing.
 
-    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents,...] [--steps 10] [--runs 40] [--db agent.db]
+    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents,...] [--steps 10] [--runs 20] [--db agent.db]
                                       [--quick] [--json]
 
 A scripted model calls the tools of one successful trajectory, `--steps` calls a run; each run is one sample.  The store
 is one of `synthetic_store.py` with 1,000 steps and hashed embeddings, or a copy of `--db`; each mode has its own, which
 grows by what is run.  Runs without guidance and in each mode alternate in one process, in an order drawn anew each
 round, so that a busy machine shows in all of them; what a run leaves for the advisor's thread is done before the next.
+With more than 250 steps in a mode the choice model is fitted anew at the end of a run, which its 99th percentile shows.
 
 "unguided" is the milliseconds of a step, median and 99th percentile over runs; each other row is what is added to both:
 by the wall, and of the processor in the thread that runs the agent.  "idle" is with hooks like those of guidance that
@@ -192,7 +193,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runtimes", type=lambda text: text.split(","), default=list(RUNTIMES))
     parser.add_argument("--steps", type=int, default=10, help="calls of tools a run")
-    parser.add_argument("--runs", type=int, default=40, help="in each way")
+    parser.add_argument("--runs", type=int, default=20, help="in each way")
     parser.add_argument("--db", default="", help="a store to copy, rather than a made one")
     parser.add_argument("--learn", type=int, default=1000, help="decisions that the choice model is fitted to")
     parser.add_argument("--quick", action="store_true", help="3 runs")
