@@ -11,13 +11,14 @@ With more than 250 steps in a mode the choice model is fitted anew at the end of
 
 "unguided" is the milliseconds of a step, median and 99th percentile over runs; each other row is what is added to both:
 by the wall, and of the processor in the thread that runs the agent.  "idle" is with hooks like those of guidance that
-do nothing, for runtimes in which these alone cost time: what a mode adds to that is the adapter, and that the thread is
-woken again after it waited.  Within the wall's time, "deciding" is how long that thread waits for decisions, "storing"
-how long the end of a run waits until all of it is stored, spread over its steps.  In shadow mode no step waits: there
-the end waits for the run's decisions, which a model that takes time would have hidden.  A decision waits in turn until
-the step before is recorded; "decision", "recording" and "closing" are the processor's time of the advisor's thread for
-each of these, whoever waits for it.  The same texts are asked about in each run, so that their embeddings are
-remembered: none of this is embedding.  "advised" is the share of steps that had a decision within the time budget.
+do nothing, for runtimes in which these alone cost time; "alone" is the adapter with an advisor that is asked and told
+as ever and does nothing.  In the modes the advisor's thread competes with the agent's for caches and the interpreter.
+Within the wall's time, "deciding" is how long the agent's thread waits for decisions, "storing" how long the end of a
+run waits until all of it is stored, spread over its steps.  In shadow mode no step waits: there the end waits for the
+run's decisions, which a model that takes time would have hidden.  A decision waits in turn until the step before is
+recorded; "decision", "recording" and "closing" are the processor's time of the advisor's thread for each of these,
+whoever waits for it.  The same texts are asked about in each run, so that their embeddings are remembered: none of this
+is embedding.  "advised" is the share of steps that had a decision within the time budget.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 from adapter_fakes import IDLE, RUNTIMES, Run, Script, guidance_in
-from adapter_waits import WatchedAdvisor, watched
+from adapter_waits import IdleAdvisor, WatchedAdvisor, watched
 from numpy.typing import NDArray
 from synthetic_store import make_store
 
@@ -48,7 +49,7 @@ from trajstore.schema import Trajectory
 from trajstore.store import TrajectoryStore
 
 STORED_STEPS = 1000
-UNGUIDED = "unguided"
+UNGUIDED, IDLE_HOOKS, ALONE = "unguided", "idle", "alone"
 MODES: tuple[Mode, ...] = ("shadow", "suggest", "narrow", "force")
 FIRST = 50
 ADDED = ("wall", "processor")
@@ -126,7 +127,8 @@ def costs_of(runtime: str, stored: Path, shown: Trajectory, options: argparse.Na
         advisors = {
             mode: opened.enter_context(watched(copied(stored, folder, mode), mode, options.learn)) for mode in MODES
         }
-        hooks = {UNGUIDED: None} | ({"idle": IDLE[runtime]()} if runtime in IDLE else {})
+        hooks = {UNGUIDED: None} | ({IDLE_HOOKS: IDLE[runtime]()} if runtime in IDLE else {})
+        hooks |= {ALONE: guidance(IdleAdvisor(advisors["suggest"].selector))}
         hooks |= {mode: guidance(advisor) for mode, advisor in advisors.items()}
         runs = {way: RUNTIMES[runtime](hook, Script(names, steps)) for way, hook in hooks.items()}
         loop = opened.enter_context(asyncio.Runner())
@@ -184,7 +186,7 @@ def line(cost: Cost) -> str:
         return f"{cost.runtime:16}{cost.way:9}" + "  ".join(f"{name} {_pair(cost, name)}" for name in ADDED)
     shown = [f"{name} {_pair(cost, name, '+')}" for name in ADDED]
     shown += [f"{name} {_pair(cost, name)}" for name in (*WAITED, *WORKED) if cost.way in MODES]
-    shown += [] if cost.way in ("idle", "shadow") else [f"advised {cost.advised:.0%}"]
+    shown += [] if cost.way in (IDLE_HOOKS, ALONE, "shadow") else [f"advised {cost.advised:.0%}"]
     return f"{'':16}{cost.way:9}" + "  ".join(shown)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selector.adapters.advice import Advice
+from selector.adapters.advice import Advice, no_opinion
 from selector.adapters.advisor import AdvisedEpisode, Advisor
 from selector.adapters.episode_work import Ending, EpisodeWork, Question
 from selector.adapters.plain import plain_text
@@ -112,6 +112,32 @@ class WatchedAdvisor(Advisor):
         work = WatchedWork(self.selector, self.settings, self.complaints, task)
         work.waits = self.waits
         return work
+
+
+class NoWork(EpisodeWork):
+    """The work of an episode, left undone."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def choose(self, question: Question) -> Advice:
+        """Have no opinion."""
+        return no_opinion(question.tools)
+
+    def record(self, step: Step) -> None:
+        """Do nothing."""
+
+    def close(self, ending: Ending) -> str:
+        """Do nothing."""
+        return ""
+
+
+class IdleAdvisor(Advisor):
+    """An advisor that is asked and told as any other, and does nothing."""
+
+    def work_of(self, task: Task) -> EpisodeWork:
+        """What an episode of this task does on the advisor's thread."""
+        return NoWork(self.selector, self.settings, self.complaints, task)
 
 
 @contextmanager
