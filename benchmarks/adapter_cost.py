@@ -1,159 +1,217 @@
-"""How much time the adapters of runtimes add to one step of an agent, beyond the decision itself.
+"""How much guidance adds to one step of an agent, in each runtime, with a model that costs nothing.
 
-    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents] [--steps 20] [--runs 20] [--quick] [--json]
+    python benchmarks/adapter_cost.py [--runtimes langchain,openai-agents,...] [--steps 10] [--runs 20] [--db agent.db]
+                                      [--quick] [--json]
 
-A scripted model calls one tool `--steps` times; counted is the processor's time of a run, divided by its steps, in the
-fastest of `--runs`.  "unguided" is without guidance, for LangChain with a middleware that does nothing.  "alone" is
-with an advisor whose store is closed: everything that an adapter does, without a decision.  "suggest" takes each
-decision on a small store.
+A scripted model calls the tools of one successful trajectory, `--steps` calls a run; each run is one sample.  The store
+is one of `synthetic_store.py` with 1,000 steps and hashed embeddings, or a copy of `--db`; each mode has its own, which
+grows by what is run.  Runs without guidance and in each mode alternate in one process, in an order drawn anew each
+round, so that a busy machine shows in all of them; what a run leaves for the advisor's thread is done before the next.
+With more than 250 steps in a mode the choice model is fitted anew at the end of a run, which its 99th percentile shows.
+
+"unguided" is the milliseconds of a step, median and 99th percentile over runs; each other row is what is added to both:
+by the wall, and of the processor in the thread that runs the agent.  "idle" is with hooks like those of guidance that
+do nothing, for runtimes in which these alone cost time; "alone" is the adapter with an advisor that is asked and told
+as ever and does nothing.  In the modes the advisor's thread competes with the agent's for caches and the interpreter.
+Within the wall's time, "deciding" is how long the agent's thread waits for decisions, "storing" how long the end of a
+run waits until all of it is stored, spread over its steps.  In shadow mode no step waits: there the end waits for the
+run's decisions, which a model that takes time would have hidden.  A decision waits in turn until the step before is
+recorded; "decision", "recording" and "closing" are the processor's time of the advisor's thread for each of these,
+whoever waits for it.  The same texts are asked about in each run, so that their embeddings are remembered: none of this
+is embedding.  "advised" is the share of steps that had a decision within the time budget.
 """
 
 import argparse
+import asyncio
 import json
 import logging
+import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import islice
+from pathlib import Path
 
-from agents import Agent, RunConfig, Runner, function_tool
-from agents.testing import ScriptedModel, assistant_message, function_call
-from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
-from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+import numpy as np
+from adapter_fakes import IDLE, RUNTIMES, Run, Script, guidance_in
+from adapter_waits import IdleAdvisor, WatchedAdvisor, watched
+from numpy.typing import NDArray
+from synthetic_store import make_store
 
-from selector.adapters import langchain, openai_agents
-from selector.adapters.advisor import Advisor
-from selector.adapters.scripted_tools import TASK
-from selector.adapters.testing import advised
+from selector.guard import Mode
+from trajstore.backup import backup
+from trajstore.errors import MissingDependency
+from trajstore.filters import TrajectoryFilter
+from trajstore.schema import Trajectory
+from trajstore.store import TrajectoryStore
 
-Run = Callable[[], object]
+STORED_STEPS = 1000
+UNGUIDED, IDLE_HOOKS, ALONE = "unguided", "idle", "alone"
+MODES: tuple[Mode, ...] = ("shadow", "suggest", "narrow", "force")
+FIRST = 50
+ADDED = ("wall", "processor")
+WAITED = ("deciding", "storing")
+WORKED = ("decision", "recording", "closing")
+TIMES = (*ADDED, *WAITED, *WORKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Milliseconds a step of one run by TIMES, and the share of its steps that had a decision in time."""
+
+    times: tuple[float, ...]
+    advised: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Milliseconds a step: unguided, and what is added by the adapter alone and with decisions."""
+    """One runtime in one way: quantiles over its runs in milliseconds a step, a mode's less those unguided."""
 
     runtime: str
-    unguided: float
-    alone: float
-    suggest: float
-
-
-def search(query: str) -> str:
-    """Find something by its name."""
-    return f"found {query}"
-
-
-class Idle(AgentMiddleware):
-    """A middleware with the hooks of guidance that does nothing: LangChain's own price of having one."""
-
-    def before_agent(self, state: object, runtime: object) -> None:
-        """Do nothing."""
-
-    def after_agent(self, state: object, runtime: object) -> None:
-        """Do nothing."""
-
-    def wrap_model_call(self, request: Any, handler: Any) -> Any:
-        """Ask the model."""
-        return handler(request)
-
-    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
-        """Call the tool."""
-        return handler(request)
-
-
-def langchain_run(advisor: Advisor | None, steps: int) -> Run:
-    """A run of an agent of LangChain."""
-
-    class Scripted(GenericFakeChatModel):
-        def bind_tools(self, tools: object, **_: object) -> Any:
-            return self
-
-    def script() -> Iterator[AIMessage]:
-        while True:
-            for step in range(steps):
-                call = {"name": "search", "args": {"query": "x"}, "id": str(step)}
-                yield AIMessage("", tool_calls=[call])
-            yield AIMessage("done")
-
-    middleware = [langchain.Guidance(advisor) if advisor else Idle()]
-    agent = create_agent(Scripted(messages=script()), [search], middleware=middleware)
-    return lambda: agent.invoke({"messages": [{"role": "user", "content": TASK}]})
-
-
-def openai_agents_run(advisor: Advisor | None, steps: int) -> Run:
-    """A run of an agent of the OpenAI Agents SDK."""
-    runner: Any = openai_agents.Guidance(advisor) if advisor else Runner
-    tool, config = function_tool(search), RunConfig(tracing_disabled=True)
-
-    def run() -> object:
-        calls = [[function_call("search", {"query": "x"}, call_id=str(step))] for step in range(steps)]
-        model = ScriptedModel([*calls, [assistant_message("done")]])
-        agent = Agent(name="agent", model=model, tools=[tool])
-        return runner.run_sync(agent, TASK, run_config=config, max_turns=steps + 1)
-
-    return run
-
-
-RUNTIMES: Mapping[str, Callable[[Advisor | None, int], Run]] = {
-    "langchain": langchain_run,
-    "openai-agents": openai_agents_run,
-}
-
-
-@contextmanager
-def advisor_without_store() -> Iterator[Advisor]:
-    """An advisor that can decide and store nothing."""
-    logging.getLogger("selector.adapters").setLevel(logging.ERROR)
-    with advised("shadow") as advisor:
-        advisor.selector.store.close()
-        yield advisor
-
-
-def milliseconds_a_step(run: Run, steps: int, runs: int) -> float:
-    """In the fastest run, after one that is not counted."""
-    run()
-    times = []
-    for _ in range(runs):
-        begun = time.process_time()
-        run()
-        times.append(time.process_time() - begun)
-    return 1000 * min(times) / steps
-
-
-def cost_of(runtime: str, steps: int, runs: int) -> Cost:
-    """What one adapter costs."""
-    make = RUNTIMES[runtime]
-    unguided = milliseconds_a_step(make(None, steps), steps, runs)
-    with advisor_without_store() as advisor:
-        alone = milliseconds_a_step(make(advisor, steps), steps, runs)
-    with advised("suggest") as advisor:
-        suggest = milliseconds_a_step(make(advisor, steps), steps, runs)
-    return Cost(runtime, unguided, alone - unguided, suggest - unguided)
+    way: str
+    p50: Mapping[str, float]
+    p99: Mapping[str, float]
+    advised: float
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runtimes", default=",".join(RUNTIMES))
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--quick", action="store_true")
+    options = parse()
+    logging.disable(logging.WARNING)  # what runtimes miss in the scripted model; late decisions are counted
+    with tempfile.TemporaryDirectory() as folder:
+        stored = prepared(Path(folder), options.db)
+        with TrajectoryStore(stored) as store:
+            shown = example(store)
+        for runtime in options.runtimes:
+            try:
+                for cost in costs_of(runtime, stored, shown, options):
+                    print(json.dumps(asdict(cost)) if options.json else line(cost), flush=True)
+            except MissingDependency as missing:
+                print(f"{runtime} is left out: {missing}", file=sys.stderr)
+    if not options.json:
+        print("load average {:.1f} {:.1f} {:.1f} at the end".format(*os.getloadavg()))
+
+
+def prepared(folder: Path, db: str) -> Path:
+    """A store that may be written to."""
+    path = folder / "stored.db"
+    if not db:
+        make_store(path, STORED_STEPS)
+        return path
+    with TrajectoryStore(db) as store:
+        backup(store, path)
+    return path
+
+
+def example(store: TrajectoryStore) -> Trajectory:
+    """The trajectory whose task is given and whose tools are called: of the first, that with the most tools."""
+    first = list(islice(store.trajectories(TrajectoryFilter(success=True)), FIRST))
+    best = max(first, key=lambda one: len(set(tools_called(one))), default=None)
+    if best is None or not tools_called(best):
+        sys.exit("the store has no successful trajectory whose tools have plain names: give another one by --db")
+    return best
+
+
+def tools_called(trajectory: Trajectory) -> list[str]:
+    """Names of tools in their order, of those that every runtime takes for a name."""
+    return [step.tool for step in trajectory.steps if step.tool.isidentifier()]
+
+
+def costs_of(runtime: str, stored: Path, shown: Trajectory, options: argparse.Namespace) -> Iterator[Cost]:
+    """What guidance costs in one runtime: the unguided run first."""
+    guidance, names, steps = guidance_in(runtime), tools_called(shown), options.steps
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        advisors = {
+            mode: opened.enter_context(watched(copied(stored, folder, mode), mode, options.learn)) for mode in MODES
+        }
+        hooks = {UNGUIDED: None} | ({IDLE_HOOKS: IDLE[runtime]()} if runtime in IDLE else {})
+        hooks |= {ALONE: guidance(IdleAdvisor(advisors["suggest"].selector))}
+        hooks |= {mode: guidance(advisor) for mode, advisor in advisors.items()}
+        runs = {way: RUNTIMES[runtime](hook, Script(names, steps)) for way, hook in hooks.items()}
+        loop = opened.enter_context(asyncio.Runner())
+        samples: dict[str, list[Sample]] = {way: [] for way in runs}
+        for way in rounds(list(runs), options.runs):
+            samples[way].append(loop.run(sampled(runs[way], shown.task.text, advisors.get(way), steps)))
+    yield from (cost(runtime, way, samples[way][1:], samples[UNGUIDED][1:]) for way in samples)
+
+
+def copied(stored: Path, folder: str, mode: Mode) -> Path:
+    """A copy of the store for one mode."""
+    path = Path(folder) / f"{mode}.db"
+    with TrajectoryStore(stored) as store:
+        backup(store, path)
+    return path
+
+
+def rounds(ways: list[str], runs: int) -> Iterator[str]:
+    """Every way once a round, in an order drawn anew each round; one more round than counts, to warm up."""
+    rng = np.random.default_rng(0)
+    for _ in range(runs + 1):
+        yield from rng.permutation(ways).tolist()
+
+
+async def sampled(run: Run, task: str, advisor: WatchedAdvisor | None, steps: int) -> Sample:
+    """One run; nothing of it is left to be done."""
+    if advisor is not None:
+        advisor.waits.begin()
+    wall, processor = time.perf_counter(), time.thread_time()
+    await run(task)
+    spent = [time.perf_counter() - wall, time.thread_time() - processor]
+    if advisor is not None:
+        advisor.flush()
+        spent += [getattr(advisor.waits, name) for name in (*WAITED, *WORKED)]
+    times = tuple(1000.0 * one / steps for one in spent) + (0.0,) * (len(TIMES) - len(spent))
+    return Sample(times, advisor.waits.answered / max(advisor.waits.asked, 1) if advisor else 0.0)
+
+
+def cost(runtime: str, way: str, samples: Sequence[Sample], unguided: Sequence[Sample]) -> Cost:
+    """Quantiles of a way's runs, less those of unguided ones where it is another."""
+    less = np.zeros((2, len(TIMES))) if way == UNGUIDED else quantiles(unguided)
+    p50, p99 = (quantiles(samples) - less).round(4).tolist()
+    advised = float(np.mean([one.advised for one in samples]))
+    return Cost(runtime, way, dict(zip(TIMES, p50, strict=True)), dict(zip(TIMES, p99, strict=True)), advised)
+
+
+def quantiles(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Median and 99th percentile of what was timed: two rows."""
+    return np.quantile([one.times for one in samples], (0.5, 0.99), axis=0)
+
+
+def line(cost: Cost) -> str:
+    """A row of the table: medians, with the 99th percentile after a stroke."""
+    if cost.way == UNGUIDED:
+        return f"{cost.runtime:16}{cost.way:9}" + "  ".join(f"{name} {_pair(cost, name)}" for name in ADDED)
+    shown = [f"{name} {_pair(cost, name, '+')}" for name in ADDED]
+    shown += [f"{name} {_pair(cost, name)}" for name in (*WAITED, *WORKED) if cost.way in MODES]
+    shown += [] if cost.way in (IDLE_HOOKS, ALONE, "shadow") else [f"advised {cost.advised:.0%}"]
+    return f"{'':16}{cost.way:9}" + "  ".join(shown)
+
+
+def parse() -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runtimes", type=lambda text: text.split(","), default=list(RUNTIMES))
+    parser.add_argument("--steps", type=int, default=10, help="calls of tools a run")
+    parser.add_argument("--runs", type=int, default=20, help="in each way")
+    parser.add_argument("--db", default="", help="a store to copy, rather than a made one")
+    parser.add_argument("--learn", type=int, default=1000, help="decisions that the choice model is fitted to")
+    parser.add_argument("--quick", action="store_true", help="3 runs")
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    runs = 3 if args.quick else args.runs
-    costs = [cost_of(runtime, args.steps, runs) for runtime in args.runtimes.split(",")]
-    if args.json:
-        print(json.dumps([asdict(cost) for cost in costs]))
-        return
-    for cost in costs:
-        print(
-            f"{cost.runtime:15} unguided {cost.unguided:6.2f} ms a step, "
-            f"adapter alone {cost.alone:+.2f} ms, with decisions {cost.suggest:+.2f} ms"
-        )
+    options = parser.parse_args()
+    if unknown := set(options.runtimes) - set(RUNTIMES):
+        parser.error(f"unknown runtimes {', '.join(sorted(unknown))}; known are {', '.join(RUNTIMES)}")
+    if options.steps < 1 or options.runs < 1:
+        parser.error(f"steps and runs must be 1 or more, got {options.steps} and {options.runs}")
+    if options.quick:
+        options.runs, options.learn = 3, 100
+    return options
+
+
+def _pair(cost: Cost, name: str, sign: str = "") -> str:
+    return f"{cost.p50[name]:{sign}.2f}/{cost.p99[name]:{sign}.2f}"
 
 
 if __name__ == "__main__":

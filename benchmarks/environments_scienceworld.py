@@ -1,10 +1,11 @@
 """ScienceWorld with what gold paths teach (protocol A): one store for all tasks, and test variations never seen.
 
     python benchmarks/environments_scienceworld.py [--fold dev|test] [--paths 20] [--variations 10]
-        [--agents selector,random,...] [--games ...] [--decisions 6000] [--json FILE] [--quick]
+        [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--json FILE] [--quick]
 
 Experience is the package's own gold paths of the first `--paths` training variations of each of the thirty tasks, kept
-under build/environments; the agents of benchmarks/environment_learners.py that learn from stored paths alone may be
+under build/environments (`--store` names a store that holds gold paths already: all of them are taken; some take
+minutes each to collect); the agents of benchmarks/environment_learners.py that learn from stored paths alone may be
 named.  Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
 environment's end in [0, 100], below 0 counts as 0; intervals are over tasks.  Variations are taken in rounds, so that
 an interrupted run has seen all tasks alike, and goes on where it was.  `--quick`: three tasks, four paths of each, one
@@ -65,6 +66,14 @@ class Result:
     milliseconds: float
 
 
+def stored_paths(path: Path) -> TrajectoryStore:
+    """The successes of a store that was collected before."""
+    asked = TrajectoryStore(":memory:")
+    with TrajectoryStore(path) as store:
+        asked.add_many(one for one in store.trajectories() if one.success)
+    return asked
+
+
 def gold_paths(world: ScienceWorldEnvironment, games: Sequence[str], paths: int, *, quiet: bool) -> TrajectoryStore:
     """The gold paths of training variations, those of earlier runs included; collected where they are missing."""
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -104,7 +113,11 @@ def measure(options: argparse.Namespace) -> list[Result]:
     """Play what is missing; returns the results of the agents asked for."""
     with closing(ScienceWorldEnvironment()) as world:
         games = options.games or tuple(sorted(world.games))
-        store = gold_paths(world, games, options.paths, quiet=options.quiet)
+        if options.store:
+            store = stored_paths(options.store)
+            options.paths = store.stats().trajectories
+        else:
+            store = gold_paths(world, games, options.paths, quiet=options.quiet)
         for name in options.agents:
             play(world, store, name, games, options)
     wanted = {"fold": options.fold, "paths": options.paths}
@@ -179,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fold", choices=("dev", "test"), default="dev")
     parser.add_argument("--paths", type=int, default=20)
+    parser.add_argument("--store", type=Path, help="a store with gold paths, in place of collecting them")
     parser.add_argument("--variations", type=int, default=10)
     parser.add_argument("--decisions", type=int, default=6000)
     parser.add_argument("--agents", type=_names, default=("selector",))
