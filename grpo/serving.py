@@ -6,7 +6,6 @@ a loopback name, so that a web page whose name was pointed there afterwards (DNS
 
 import asyncio
 import hmac
-import ipaddress
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +28,7 @@ from grpo.job_supervisor import COMMAND, JobSupervisor
 from grpo.job_table import LEASE_SECONDS, JobTable
 from grpo.json_rpc import INVALID_REQUEST, failure_bytes
 from trajstore.connection import AnyDatabase
+from trajstore.loopback import is_loopback
 
 BODY_BYTES = 16 << 20
 BODY_SECONDS = 30
@@ -156,18 +156,6 @@ def serve(database: AnyDatabase, settings: ServeSettings, on_ready: Callable[[st
         url = url_of(settings.host, listening.getsockname()[1])
         app = make_app(dispatcher.respond, access, lifespan=_supervised(supervisor, lambda: on_ready(url)))
         uvicorn.Server(_config(app)).run(sockets=[listening])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
-    (True, True, False, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def host_name(header: str) -> str:

@@ -1,7 +1,6 @@
 """How MCP is served: over stdin and stdout, or over HTTP at an address that only the right names reach."""
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ except ImportError as error:
 from selector.adapters.mcp_proxy import GuidingProxy
 from selector.errors import SelectorUsageError
 from trajstore.errors import StoreUnavailable
+from trajstore.loopback import is_loopback
 from trajstore.output import say
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -48,18 +48,6 @@ class Address:
             raise SelectorUsageError(
                 f"host {self.host!r} can be reached by others: name each host by which they may with --allow-host"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
-    (True, True, False, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def guarded(allowed: Sequence[str] = ()) -> TransportSecuritySettings:
