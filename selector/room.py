@@ -26,7 +26,7 @@ from trajstore.render import PastStep
 from trajstore.schema import Candidate, Step
 from trajstore.store import TrajectoryStore
 
-NO_WORD_OF_THE_TOOL = frozenset({"unknown", "blocked", "cancelled"})
+NO_WORD_OF_THE_TOOL = frozenset({"unknown", "blocked", "cancelled", "invalid_args", "unknown_tool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,5 +204,5 @@ def withhold(decision: Decision, plan: Plan) -> Decision:
 
 
 def _tells_of_the_tool(step: Step) -> bool:
-    """Whether a step says if its tool works."""
+    """Whether a step says if its tool works: one that was called wrongly never ran."""
     return step.kind == "tool" and step.outcome not in NO_WORD_OF_THE_TOOL

@@ -184,3 +184,20 @@ async def test_an_asynchronous_episode_left_without_finish_is_censored(selector,
     async with selector.episode("book a seat", TOOLS) as episode:
         await episode.arecord("login")
     assert store.get(episode.trajectory_id).stop_reason == "censored"
+
+
+@pytest.mark.parametrize(("outcome", "has_failed"), [("tool_error", True), ("timeout", True), ("ok", False)])
+def test_calls_that_ran_tell_of_the_health_of_their_tool(selector, store, outcome, has_failed):
+    with selector.episode("book a seat", TOOLS) as episode:
+        episode.record("login", outcome=outcome)
+    assert [(call.tool, call.failed) for call in store.logbook.calls("default")] == [("login", has_failed)]
+
+
+@pytest.mark.parametrize("outcome", ["invalid_args", "unknown_tool", "blocked", "cancelled", "unknown"])
+def test_calls_that_never_ran_tell_nothing_of_the_health_of_their_tool(selector, store, outcome):
+    with selector.episode("book a seat", TOOLS) as episode:
+        for _ in range(20):
+            episode.record("login", outcome=outcome)
+    assert store.logbook.calls("default") == []
+    with selector.episode("book a seat", TOOLS) as episode:
+        assert episode.choose().pruned == ()
