@@ -15,6 +15,7 @@ from selector.alignment import Alignment
 from selector.call_table import CallTable, share_named
 from selector.reading import words_of
 from selector.situation import Situation
+from selector.step_fits import StepFits
 from selector.steps_before import StepsBefore
 from selector.task_words import Pairs, differing, exchanged, long_first
 
@@ -111,7 +112,8 @@ class PathBook:
         self._own = len(self._table)
         self._told_PL = self._as_told(paths)
         self._before = StepsBefore.of(self._tools_P, self._is_step)
-        self._named_N = np.array([share for path in paths for share in path.named], np.float64)
+        named_N = np.array([share for path in paths for share in path.named], np.float64)
+        self._near_SN = np.maximum(0.0, 1.0 - np.abs(named_N - SHARES[:, None]) / (SHARES[1] - SHARES[0]))
         states = [path.states_LD for path in paths]
         self._states_ND = np.concatenate(states).astype(np.float32) if states else np.zeros((0, 0), np.float32)
         self._alignment = Alignment(len(lengths_P), int(lengths_P.max(initial=0)))
@@ -128,6 +130,7 @@ class PathBook:
         believed_PL = self._believed(situation, state_D)
         bound_PL = self._in_words_of(situation, believed_PL)
         rows, done = self._rows(situation)
+        steps = self._step_fits(rows, bound_PL, believed_PL)
         coming, bound = (self._coming(rows, steps_PL, believed_PL) for steps_PL in (self._steps_PL, bound_PL))
         best = self._of_best(rows, believed_PL)
         fits = np.maximum(coming[:, 0], bound[:, 0])
@@ -137,11 +140,11 @@ class PathBook:
             best,
             self._ever(rows, believed_PL),
             self._of_other_tasks(rows, believed_PL)[:, None],
-            self._missing(rows, done, bound_PL, believed_PL),
+            self._missing(done, steps),
             self._among_its_tools(rows, fits, best[:, 0]),
             np.full((len(rows), 1), self._share_done(believed_PL)),
-            self._used_up(rows, done, bound_PL, believed_PL),
-            self._named_alike(rows, believed_PL)[:, None],
+            self._used_up(rows, done, steps),
+            self._named_alike(rows, steps.weights_N)[:, None],
         ]
         return np.concatenate(parts, axis=1)
 
@@ -245,44 +248,41 @@ class PathBook:
         next_U = np.bincount(member, believed_PL[counts], len(columns))
         return np.asarray((self._fits(rows, columns) > EXACT) @ next_U, np.float64)
 
-    def _missing(self, rows: Numbers, done: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+    def _step_fits(self, rows: Numbers, bound_PL: Numbers, believed_PL: Floats) -> StepFits:
+        columns_U, member_N = np.unique(bound_PL[self._is_step], return_inverse=True)
+        weights_PL = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)
+        return StepFits(columns_U, member_N, self._fits(rows, columns_U), weights_PL[self._is_step])
+
+    def _missing(self, done: Numbers, steps: StepFits) -> Floats:
         """The share of what paths do before it, and of what its tool does before it, that is not done; shape (K, 2)."""
-        columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
-        is_done_U = self._fits(done, columns).max(axis=0, initial=0.0) > DONE
-        is_done_PL = np.zeros(bound_PL.shape)
-        is_done_PL[self._is_step] = is_done_U[member]
-        weights_PL = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
-        fits_KU = self._fits(rows, columns)
-        likely_K = fits_KU @ np.bincount(member, weights_PL, len(columns)) + FLOOR
+        is_done_U = self._fits(done, steps.columns_U).max(axis=0, initial=0.0) > DONE
+        is_done_PL = np.zeros(self._is_step.shape)
+        is_done_PL[self._is_step] = is_done_U[steps.member_N]
+        likely_K = steps.fits_KU @ steps.sums(steps.weights_N) + FLOOR
         shares = (missing_PL[self._is_step] for missing_PL in self._before.missing(is_done_PL))
-        counted = [fits_KU @ np.bincount(member, weights_PL * share, len(columns)) / likely_K for share in shares]
+        counted = [steps.fits_KU @ steps.sums(steps.weights_N * share) / likely_K for share in shares]
         return np.stack(counted, axis=1)
 
-    def _used_up(self, rows: Numbers, done: Numbers, bound_PL: Numbers, believed_PL: Floats) -> Floats:
+    def _used_up(self, rows: Numbers, done: Numbers, steps: StepFits) -> Floats:
         """Whether it, and its tool, was done as often as the paths do it in all, in [0, 1]; shape (K, 2)."""
-        weights_N = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
-        columns, member = np.unique(bound_PL[self._is_step], return_inverse=True)
-        times_U = np.bincount(member, weights_N, len(columns))
-        times_K = (self._fits(rows, columns) > EXACT) @ times_U
-        tool_times_K = self._table.of_tools(rows, bound_PL[self._is_step], weights_N)
+        times_K = (steps.fits_KU > EXACT) @ steps.sums(steps.weights_N)
+        tool_times_K = self._table.of_tools(rows, steps.columns_U[steps.member_N], steps.weights_N)
         done_K = (rows[:, None] == done[None, :]).sum(axis=1)
         tool_done_K = (self._table.row_tools(rows)[:, None] == self._table.row_tools(done)[None, :]).sum(axis=1)
         used = [(done_K > 0) * (done_K + 1.0 - times_K), tool_done_K + 1.0 - tool_times_K]
         return np.asarray(np.clip(np.stack(used, axis=1), 0.0, 1.0), np.float64)
 
-    def _named_alike(self, rows: Numbers, believed_PL: Floats) -> Floats:
+    def _named_alike(self, rows: Numbers, weights_N: Floats) -> Floats:
         """How usual it is for its tool in the paths that as much of its words is named by the task; shape (K,).
 
         A path that acts on what its own task names says that here, too, the tool acts on what the task names.  In
         [0, ln(1 + 1 / FLOOR)]: the log of the mean of a kernel over shares, half as much as usual where no path has
         the tool.
         """
-        weights_N = np.broadcast_to(believed_PL.sum(axis=1, keepdims=True), believed_PL.shape)[self._is_step]
         columns_N, shares_K = self._steps_PL[self._is_step], self._table.row_shares(rows)
         total_K = self._table.of_tools(rows, columns_N, weights_N)
         usual_K = np.zeros(len(rows))
-        for share in SHARES:
-            near_N = np.maximum(0.0, 1.0 - np.abs(self._named_N - share) / (SHARES[1] - SHARES[0]))
+        for share, near_N in zip(SHARES, self._near_SN, strict=True):
             usual_K += self._table.of_tools(rows, columns_N, weights_N * near_N) * _kernel(shares_K - share)
         known_K = np.where(total_K > LEAST_BELIEVED, usual_K / np.maximum(total_K, LEAST_BELIEVED), 0.5)
         return np.asarray(np.log(known_K + FLOOR) - np.log(FLOOR), np.float64)

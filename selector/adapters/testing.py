@@ -294,12 +294,17 @@ def steps_of(advisor: Advisor) -> list[Step]:
     return [step for step in last_trajectory(advisor).steps if step.kind == "tool"]
 
 
-def last_trajectory(advisor: Advisor) -> Trajectory:
-    """What the adapter stored."""
+def live(advisor: Advisor) -> list[Trajectory]:
+    """What adapters stored through an advisor, in the order of storing."""
     advisor.flush()
-    live = [one for one in advisor.selector.store.trajectories() if one.source == "live"]
-    _require(len(live) == 1, f"the adapter stored {len(live)} trajectories of one run")
-    return live[0]
+    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
+
+
+def last_trajectory(advisor: Advisor) -> Trajectory:
+    """What the adapter stored of the one run that there was."""
+    stored = live(advisor)
+    _require(len(stored) == 1, f"the adapter stored {len(stored)} trajectories of one run")
+    return stored[0]
 
 
 def only(steps: Sequence[Step], tool: str) -> Step:

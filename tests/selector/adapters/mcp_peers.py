@@ -20,7 +20,6 @@ from selector.adapters.advisor import Advisor
 from selector.adapters.mcp_proxy import GuidingProxy
 from selector.adapters.mcp_server import make_server
 from selector.adapters.scripted_tools import FORBIDDEN, TASK, ScriptedTools
-from trajstore.schema import Trajectory
 
 MODES = ["legacy", "auto"]  # both versions of the protocol: with a handshake, and without
 SECONDS = 60.0
@@ -50,12 +49,6 @@ def answering(*words: str | Path) -> Iterator[str]:
 def text_of(result: CallToolResult) -> str:
     """All texts of a result, one a line."""
     return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def live(advisor: Advisor) -> list[Trajectory]:
-    """What an adapter stored."""
-    advisor.flush()
-    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
 
 
 def server_of(tools: ScriptedTools) -> MCPServer:

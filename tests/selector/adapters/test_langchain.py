@@ -40,6 +40,7 @@ from selector.adapters.testing import (
     advised,
     cases_of,
     last_trajectory,
+    live,
     steps_of,
 )
 
@@ -128,11 +129,6 @@ def agent_of(guidance: Guidance, *turns: Turn, tools: Sequence[Any] = (), **sett
 
 def said(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
-
-
-def live(advisor: Advisor) -> list[Any]:
-    advisor.flush()
-    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
 
 
 class Failing(LangChain):

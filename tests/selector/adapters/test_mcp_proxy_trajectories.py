@@ -17,7 +17,7 @@ from mcp.types import (
     Result,
 )
 from mcp_example_server import example_server
-from mcp_peers import MODES, connection, live, text_of, through
+from mcp_peers import MODES, connection, text_of, through
 
 from selector.adapters.mcp_messages import EPISODE, STATE, TASK
 from selector.adapters.mcp_proxy import GuidingProxy
@@ -26,6 +26,7 @@ from selector.adapters.mcp_session import GuidedSession
 from selector.adapters.testing import (
     advised,
     last_trajectory,
+    live,
 )
 
 

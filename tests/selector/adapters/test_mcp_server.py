@@ -8,13 +8,13 @@ import pytest
 pytest.importorskip("mcp")
 
 from mcp.client import Client
-from mcp_peers import MODES, Json, ask, client_of, live, tell, text_of
+from mcp_peers import MODES, Json, ask, client_of, tell, text_of
 
 from selector.adapters.advisor import Advisor
 from selector.adapters.mcp_episodes import Observed, OpenEpisodes
 from selector.adapters.mcp_server import PRUNED, STATISTICS, make_server
 from selector.adapters.scripted_tools import FORBIDDEN, TASK
-from selector.adapters.testing import advised, last_trajectory
+from selector.adapters.testing import advised, last_trajectory, live
 from trajstore.store import TrajectoryStore
 
 

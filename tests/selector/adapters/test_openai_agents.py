@@ -44,6 +44,7 @@ from selector.adapters.testing import (
     advised,
     cases_of,
     last_trajectory,
+    live,
     steps_of,
 )
 
@@ -151,11 +152,6 @@ REMOVE = [ScriptedCall(FORBIDDEN, {"path": "/"})]
 
 def agent_of(*turns: Turn, tools: Sequence[Any] = (), **settings: Any) -> Agent[Any]:
     return Agent(name="agent", model=Scripted(turns), tools=list(tools or tools_of(ScriptedTools())), **settings)
-
-
-def live(advisor: Advisor) -> list[Any]:
-    advisor.flush()
-    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
 
 
 def call_of(tool: str, **args: Any) -> list[ScriptedCall]:

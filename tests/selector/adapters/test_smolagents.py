@@ -36,6 +36,7 @@ from selector.adapters.testing import (
     advised,
     cases_of,
     last_trajectory,
+    live,
     only,
     steps_of,
 )
@@ -129,11 +130,6 @@ async def test_the_adapter_keeps_the_rules(case: Case, way: Way):
 
 
 SEARCH: Turn = [ScriptedCall("search", {"query": "x"})]
-
-
-def live(advisor: Advisor) -> list:
-    advisor.flush()
-    return [one for one in advisor.selector.store.trajectories() if one.source == "live"]
 
 
 async def test_agents_side_by_side_under_one_guidance_keep_apart():
