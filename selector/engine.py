@@ -22,6 +22,7 @@ from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
 from selector.repetition import likeness_of_states, times_lost, tries_here
 from selector.rules import Rule, apply_rules
+from selector.shown_repeats import is_shown
 from selector.situation import Situation, hidden
 from trajstore.redact import KeyedRedactor
 
@@ -91,12 +92,19 @@ class Engine:
         likeness = likeness_of_states(situation, knowledge.experience.embed)
         paths = knowledge.path_relations(situation, goals, left) if self.learned.model.uses_paths else None
         posterior = self.posterior(situation, assessment, likeness, paths)
-        reasons = prune(situation, assessment, self.config, feedback=self._feedback, likeness_T=likeness)
+        loop = self._loop(situation, assessment, likeness)
+        reasons = prune(situation, assessment, self.config, feedback=self._feedback, loop=loop)
         forbidden = apply_rules(self._rules, offered)
         reasons = _with_rules(reasons, forbidden, len(situation.candidates))
-        loop = find_loop(situation.history, self.config.loops, likeness)
         arms = self.arms(assessment, posterior, reasons)
         return Considered(situation, assessment, posterior, reasons, arms, loop, offered)
+
+    def _loop(self, situation: Situation, assessment: Assessment, likeness_T: NDArray[np.float64]) -> Loop | None:
+        """The loop that the newest steps stand in, unless successes near here repeated as much."""
+        loop = find_loop(situation.history, self.config.loops, likeness_T)
+        if loop and is_shown(loop, assessment.evidence, self.learned.knowledge.experience):
+            return None
+        return loop
 
     def probabilities(
         self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None

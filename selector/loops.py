@@ -127,9 +127,11 @@ def looping_steps(history: Sequence[PastStep], config: LoopConfig) -> NDArray[np
     return inside
 
 
-def loop_reasons(situation: Situation, config: LoopConfig, likeness_T: NDArray[np.floating] | None = None) -> Reasons:
-    """Reason by place of each candidate that would go on with a loop, of whatever kind; it may name all of them."""
-    loop = find_loop(situation.history, config, likeness_T)
+def loop_reasons(situation: Situation, config: LoopConfig, loop: Loop | None) -> Reasons:
+    """Reason by place of each candidate that would go on with a loop, of whatever kind; it may name all of them.
+
+    `loop` is the one that `find_loop` found.
+    """
     masked = candidates_to_mask(situation, loop) if loop else {}
     return masked | repeated_here(situation, config)
 

@@ -1,15 +1,13 @@
 """Which candidates are left out of a decision, each with its reason: loops, and tools that fail here."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selector.knowledge import Assessment
 from selector.live import NO_FEEDBACK, Feedback
-from selector.loops import loop_reasons
+from selector.loops import Loop, loop_reasons
 from selector.records import PrunedCandidate, SelectorConfig
 from selector.situation import Situation
 
-Floats = NDArray[np.float64]
 Reasons = dict[int, str]
 
 
@@ -19,16 +17,16 @@ def prune(
     config: SelectorConfig,
     *,
     feedback: Feedback = NO_FEEDBACK,
-    likeness_T: Floats | None = None,
+    loop: Loop | None = None,
 ) -> Reasons:
     """Reason by place of each candidate to leave out; at least one candidate always stays.
 
-    `likeness_T` is the cosine of the state before each past step to the present one.
+    `loop` is the one that the newest steps stand in.
     """
     reasons = (
         failing_here(assessment, config)
         | quarantined(assessment, feedback)
-        | loop_reasons(situation, config.loops, likeness_T)
+        | loop_reasons(situation, config.loops, loop)
     )
     return reasons if len(reasons) < len(situation.candidates) else {}
 

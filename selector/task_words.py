@@ -18,19 +18,35 @@ Pairs = tuple[tuple[str, str], ...]
 def differing(stored: str, asked: str) -> Pairs:
     """Pairs of phrases in which two texts differ: what the stored one says, and what is said in its place; long first.
 
+    Where a phrase has another number of words than what replaces it, most of it stands for all of it: an action may
+    leave a word out.
+
     >>> differing("put the red apple in the box", "put the green plum in the box")
     (('red apple', 'green plum'), ('red', 'green'), ('apple', 'plum'))
+    >>> differing("weigh unknown matter B", "weigh milk")
+    (('unknown matter b', 'milk'), ('unknown matter', 'milk'), ('matter b', 'milk'))
     """
     mine, theirs = words_of(stored), words_of(asked)
     pairs: dict[str, str] = {}
     for kind, begin, end, first, last in _changes(mine, theirs):
         if kind != "replace":
             continue
-        pairs.setdefault(" ".join(mine[begin:end]), " ".join(theirs[first:last]))
+        said, instead = mine[begin:end], " ".join(theirs[first:last])
+        pairs.setdefault(" ".join(said), instead)
         if end - begin == last - first:
-            for one, other in zip(mine[begin:end], theirs[first:last], strict=True):
+            for one, other in zip(said, theirs[first:last], strict=True):
                 pairs.setdefault(one, other)
+        else:
+            for part in _most_of(said):
+                pairs.setdefault(part, instead)
     return long_first(pairs.items())
+
+
+def _most_of(phrase: Sequence[str]) -> Iterator[str]:
+    """The parts of a phrase that have more than half of its words in a row: what is often said for all of it."""
+    for length in range(len(phrase) - 1, len(phrase) // 2, -1):
+        for first in range(len(phrase) - length + 1):
+            yield " ".join(phrase[first : first + length])
 
 
 def unlikeness(stored: str, asked: str, spoken: frozenset[str]) -> float:

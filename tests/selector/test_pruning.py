@@ -8,7 +8,7 @@ from tiny_worlds import COLOURS, assess, at, attempt, coloured_presses, learned_
 
 from selector.learning import Learned
 from selector.live import NoFeedback
-from selector.loops import LoopConfig, loop_reasons
+from selector.loops import LoopConfig, find_loop, loop_reasons
 from selector.pruning import failing_here, prune, pruned_candidates, quarantined
 from selector.records import PrunedCandidate, SelectorConfig
 from selector.situation import Situation
@@ -99,8 +99,9 @@ def test_what_is_quarantined_is_left_out_with_its_reason():
 
 def test_where_everything_would_be_pruned_nothing_is():
     situation = among(OPEN, history=(LOCKED, LOCKED))
-    assert loop_reasons(situation, LoopConfig())
-    assert prune(situation, assess(LEARNED, situation), SelectorConfig()) == {}
+    loop = find_loop(situation.history, LoopConfig())
+    assert loop_reasons(situation, LoopConfig(), loop)
+    assert prune(situation, assess(LEARNED, situation), SelectorConfig(), loop=loop) == {}
 
 
 def test_pruned_candidates_come_with_their_reasons_in_the_order_offered():
