@@ -7,7 +7,7 @@ learned from all others is compared with what is learned with those two as well:
 or as their own judges ("self", as `trajstore ingest --judge self` stores them); with corroboration and without.  At the
 calls of every tenth trajectory of the others, left out when it is asked about, "success" is how far the estimated
 success of the tool that was called moved, "choice" how far the probability of that tool did; means of absolute
-differences.
+differences.  What as many of the others move, when they come last, is shown beside it ("others").
 """
 
 import argparse
@@ -67,23 +67,44 @@ def estimates(learned: Learned, asked: Sequence[Trajectory], numbers: dict[int, 
     return np.array(found).T
 
 
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What `more` trajectories move of what is believed of `asked`, which are among the `known` ones."""
+
+    known: Sequence[Trajectory]
+    asked: Sequence[Trajectory]
+    decisions: int
+
+    def of(self, more: Sequence[Trajectory], corroboration: CorroborationConfig | None) -> NDArray[np.float64]:
+        """Absolute differences of estimates with and without `more`; shape (2, calls)."""
+        with_more, without = (self._estimates([*self.known, *one], corroboration) for one in (more, ()))
+        return np.asarray(np.abs(with_more - without), np.float64)
+
+    def _estimates(
+        self, stored: Sequence[Trajectory], corroboration: CorroborationConfig | None
+    ) -> NDArray[np.float64]:
+        config = LearningConfig(decisions=self.decisions)
+        learned = learn(stored, make_embedder(), config=config, corroboration=corroboration)
+        return estimates(learned, self.asked, {id(one): number for number, one in enumerate(stored)})
+
+
 def rows(others: list[Trajectory], suspicious: list[Trajectory], decisions: int) -> Iterator[Row]:
     """The comparisons."""
-    asked = [one for one in others[::EVERY] if one.success is not None]
-    numbers = {id(one): number for number, one in enumerate(others)}
+    late = set(np.random.default_rng(0).permutation(len(others))[: len(suspicious)].tolist())
+    early = [one for number, one in enumerate(others) if number not in late]
+    asked = [one for one in early[::EVERY] if one.success is not None]
+    against_all, against_early = Movement(others, asked, decisions), Movement(early, asked, decisions)
     for name, corroboration in (("on", CorroborationConfig()), ("off", None)):
-
-        def known(more: list[Trajectory], corroboration=corroboration) -> NDArray[np.float64]:  # noqa: ANN001 - bound now
-            config = LearningConfig(decisions=decisions)
-            learned = learn([*others, *more], make_embedder(), config=config, corroboration=corroboration)
-            return estimates(learned, asked, numbers)
-
-        before = known([])
         for judge in ("environment", "self"):
-            moved = np.abs(known([replace(one, judge=judge) for one in suspicious]) - before)
-            yield Row(
-                judge, name, moved.shape[1], float(moved[0].mean()), float(moved[0].max()), float(moved[1].mean())
-            )
+            moved = against_all.of([replace(one, judge=judge) for one in suspicious], corroboration)
+            yield row_of(judge, name, moved)
+        yield row_of("others", name, against_early.of([others[number] for number in sorted(late)], corroboration))
+
+
+def row_of(judge: str, corroboration: str, moved: NDArray[np.float64]) -> Row:
+    """Sums up what moved, shape (2, calls)."""
+    success, choice = moved
+    return Row(judge, corroboration, len(success), float(success.mean()), float(success.max()), float(choice.mean()))
 
 
 def main(arguments: Sequence[str]) -> None:
