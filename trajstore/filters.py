@@ -1,4 +1,4 @@
-"""Which trajectories are meant, as conditions that the database itself applies."""
+"""Which trajectories and steps are meant, as conditions that the database itself applies."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,3 +37,14 @@ class TrajectoryFilter:
 
 
 EVERYTHING = TrajectoryFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which steps a search may find: those of some sources, and calls of some tools; empty ones allow all."""
+
+    sources: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+
+
+ALL_STEPS = Wanted()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.allowed import Allowed
 from trajstore.errors import DamagedStore
 
 IndexKind = Literal["flat", "hnsw", "hnsw-sq8"]
@@ -82,13 +83,27 @@ class VectorIndex:
         """Entries of a vector."""
         return int(self._index.d)
 
-    def search(self, query: Vectors, k: int) -> Neighbours:
-        """The `k` rows nearest to `query`, shape (D,)."""
-        if not len(self) or k < 1:
+    def search(self, query: Vectors, k: int, allowed: Allowed | None = None) -> Neighbours:
+        """The `k` rows nearest to `query`, shape (D,), of those that are `allowed`, where not all are.
+
+        A graph of which few rows are allowed is searched more broadly, and may still find fewer than there are.
+        """
+        most = min(k, len(self) if allowed is None else allowed.count)
+        if most < 1:
             return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        similarities, rows = self._index.search(query[None].astype(np.float32), min(k, len(self)))
+        parameters = None if allowed is None else self._parameters(allowed, most)
+        similarities, rows = self._index.search(query[None].astype(np.float32), most, params=parameters)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
         return Neighbours(rows[0, :found], similarities[0, :found])
+
+    def _parameters(self, allowed: Allowed, most: int) -> Any:  # Any: FAISS ships no types
+        """What restricts one search to some rows; a graph's breadth grows as their share shrinks."""
+        faiss = load_faiss()
+        selector = faiss.IDSelectorBitmap(allowed.bits)
+        if self.kind == "flat":
+            return faiss.SearchParameters(sel=selector)
+        breadth = max(int(self._index.hnsw.efSearch), most) * len(self) // allowed.count
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=min(breadth, len(self)))
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
@@ -111,6 +126,19 @@ def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], oth
         faiss.fvec_inner_products_by_idx(*pointers, matrix.shape[1], 1, len(rows))
     np.dot(others, query, out=found[len(rows) :])
     return found
+
+
+def nearest_exactly(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Of some rows of `matrix` (N, D) the `k` nearest to `query` (D,), in no order; all where there are no more.
+
+    >>> matrix = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    >>> nearest_exactly(matrix[0], matrix, np.array([1, 2]), 1).tolist()
+    [2]
+    """
+    if len(rows) <= k:
+        return rows
+    similarities = inner_products(query, matrix, rows, matrix[:0])
+    return np.asarray(rows[np.argpartition(-similarities, k)[:k]], np.int64)
 
 
 def fitting_kind(rows: int) -> IndexKind:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.index import VectorIndex
+from trajstore.allowed import Allowed
+from trajstore.index import VectorIndex, nearest_exactly
 
 TAIL_ROWS = 2048
 LATER_SHARE = 8
+EXACT_SHARE = 0.5
+EXACT_SQUARE = 9000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,15 @@ class Layers:
             return self
         return Layers(self.main, VectorIndex.build(vectors[len(self.main) :]))
 
-    def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows."""
+    def search(
+        self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed | None = None
+    ) -> NDArray[np.int64]:
+        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows.
+
+        With `allowed`, of those rows alone; all of them where they are fewer.
+        """
+        if allowed is not None:
+            return self._search_allowed(query, k, vectors, allowed)
         found = [self.main.search(query, k).rows]
         if len(self.main) == len(vectors):
             return found[0]
@@ -49,6 +59,40 @@ class Layers:
         tail = vectors[self.indexed :] @ query
         nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
         return np.concatenate([*found, nearest + self.indexed])
+
+    def _search_allowed(
+        self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
+    ) -> NDArray[np.int64]:
+        first, found = 0, []
+        for index in (self.main, self.recent):
+            if index is not None:
+                end = first + len(index)
+                found.append(first + _nearest_allowed(index, query, k, vectors[first:end], allowed.part(first, end)))
+                first = end
+        tail = first + allowed.part(first, len(vectors)).rows
+        return np.concatenate([*found, nearest_exactly(query, vectors, tail, k)])
+
+
+def _nearest_allowed(
+    index: VectorIndex, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
+) -> NDArray[np.int64]:
+    """The nearest allowed rows of one index, exactly where its graph gives up before it has found enough."""
+    if not is_exact_quicker(allowed.count, index):
+        found = index.search(query, k, allowed).rows
+        if len(found) == min(k, allowed.count):
+            return found
+    return nearest_exactly(query, vectors, allowed.rows, k)
+
+
+def is_exact_quicker(count: int, index: VectorIndex) -> bool:
+    """Whether comparing `count` allowed rows of an index one by one takes less time than searching the index for them.
+
+    A graph is searched the more broadly the smaller their share is: it takes time in proportion to rows / `count`, so
+    that both take the same where count² is some number of times the rows.
+    """
+    if index.kind == "flat":
+        return count <= EXACT_SHARE * len(index)
+    return count * count <= EXACT_SQUARE * len(index)
 
 
 def is_near(kept: int, rows: int) -> bool:
