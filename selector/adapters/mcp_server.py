@@ -205,7 +205,6 @@ class Guide:
 
     def _pruned(self) -> PrunedTools:
         room = self._advisor.selector.room(self._advisor.settings.namespace)
-        rows = self._advisor.selector.store.logbook.prunings(room.namespace)
         return PrunedTools(
             pruned=[
                 PrunedTool(
@@ -215,7 +214,7 @@ class Guide:
                     reason=row.reason,
                     until=row.until,
                 )
-                for row in rows
+                for row in room.prunings()
                 if row.status in ("quarantined", "probing")
             ]
         )
