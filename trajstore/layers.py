@@ -88,7 +88,7 @@ def is_exact_quicker(count: int, index: VectorIndex) -> bool:
     """Whether comparing `count` allowed rows of an index one by one takes less time than searching the index for them.
 
     A graph is searched the more broadly the smaller their share is: it takes time in proportion to rows / `count`, so
-    that both take the same where count² is some number of times the rows.
+    that both take the same where count² is some number of times the rows (`benchmarks/filtered_search.py`).
     """
     if index.kind == "flat":
         return count <= EXACT_SHARE * len(index)
