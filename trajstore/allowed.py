@@ -42,14 +42,18 @@ class Allowed:
             self._parts[first, end] = Allowed(self.mask_N[first:end])
         return self._parts[first, end]
 
+    def has(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of some rows are allowed."""
+        known = rows < len(self.mask_N)
+        return np.asarray(known & self.mask_N[np.where(known, rows, 0)] if len(self.mask_N) else known, np.bool_)
+
     def among(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """Those of some rows that are allowed, in their order.
 
         >>> Allowed(np.array([True, False, True])).among(np.array([5, 2, 1, 0])).tolist()
         [2, 0]
         """
-        known = rows[rows < len(self.mask_N)]
-        return np.asarray(known[self.mask_N[known]], np.int64)
+        return np.asarray(rows[self.has(rows)], np.int64)
 
 
 def all_but(numbers: Iterable[int], ends_T: NDArray[np.integer]) -> Allowed:

@@ -28,6 +28,7 @@ BUILD_BREADTH = 80
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
+PROBED = 64
 Vectors = NDArray[np.float32]
 
 
@@ -37,6 +38,11 @@ class Neighbours:
 
     rows: NDArray[np.int64]
     similarities: NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls) -> "Neighbours":
+        """No row."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class VectorIndex:
@@ -83,27 +89,45 @@ class VectorIndex:
         """Entries of a vector."""
         return int(self._index.d)
 
-    def search(self, query: Vectors, k: int, allowed: Allowed | None = None) -> Neighbours:
+    def search(
+        self, query: Vectors, k: int, allowed: Allowed | None = None, *, most_breadth: int | None = None
+    ) -> Neighbours:
         """The `k` rows nearest to `query`, shape (D,), of those that are `allowed`, where not all are.
 
-        A graph of which few rows are allowed is searched more broadly, and may still find fewer than there are.
+        The fewer of the rows around the query are allowed, the more broadly a graph is searched: it gives up, and finds
+        none, where that takes more than `most_breadth`.
         """
         most = min(k, len(self) if allowed is None else allowed.count)
         if most < 1:
-            return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        parameters = None if allowed is None else self._parameters(allowed, most)
+            return Neighbours.nothing()
+        if allowed is None:
+            return self._found(query, most)
+        faiss = load_faiss()
+        bitmap = faiss.IDSelectorBitmap(allowed.bits)
+        if self.kind == "flat":
+            return self._found(query, most, faiss.SearchParameters(sel=bitmap))
+        limit = len(self) if most_breadth is None else most_breadth
+        breadth = self._breadth(query, most, allowed, limit)
+        if most_breadth is not None and breadth > limit:
+            return Neighbours.nothing()
+        return self._found(query, most, faiss.SearchParametersHNSW(sel=bitmap, efSearch=breadth))
+
+    def _breadth(self, query: Vectors, most: int, allowed: Allowed, limit: int) -> int:
+        """How broadly a graph is searched for some allowed rows: all of it where none of those around are allowed.
+
+        Their share among all rows says too little: where one's own trajectories are not allowed, or another source has
+        said all there is about a task, a graph would give up amid those, with whatever it has come by.
+        """
+        usual, share = max(int(self._index.hnsw.efSearch), most), allowed.count / len(self)
+        if usual <= share * limit:
+            around = self._found(query, PROBED, load_faiss().SearchParametersHNSW(efSearch=PROBED)).rows
+            share = min(share, float(allowed.has(around).mean()) if len(around) else 0.0)
+        return min(int(usual / share), len(self)) if share else len(self)
+
+    def _found(self, query: Vectors, most: int, parameters: Any = None) -> Neighbours:  # Any: FAISS ships no types
         similarities, rows = self._index.search(query[None].astype(np.float32), most, params=parameters)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
         return Neighbours(rows[0, :found], similarities[0, :found])
-
-    def _parameters(self, allowed: Allowed, most: int) -> Any:  # Any: FAISS ships no types
-        """What restricts one search to some rows; a graph's breadth grows as their share shrinks."""
-        faiss = load_faiss()
-        selector = faiss.IDSelectorBitmap(allowed.bits)
-        if self.kind == "flat":
-            return faiss.SearchParameters(sel=selector)
-        breadth = max(int(self._index.hnsw.efSearch), most) * len(self) // allowed.count
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=min(breadth, len(self)))
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""

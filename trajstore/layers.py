@@ -14,8 +14,9 @@ from trajstore.index import VectorIndex, nearest_exactly
 
 TAIL_ROWS = 2048
 LATER_SHARE = 8
-EXACT_SHARE = 0.5
-EXACT_SQUARE = 9000
+# From `benchmarks/filtered_search.py`: an exact index takes as long for all its rows as half of them take one by one,
+# and a graph as long for each row that it is asked for as this many rows.
+FLAT_SHARE, ROWS_A_BREADTH = 0.5, 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +77,12 @@ class Layers:
 def _nearest_allowed(
     index: VectorIndex, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
 ) -> NDArray[np.int64]:
-    """The nearest allowed rows of one index, exactly where its graph gives up before it has found enough."""
-    if not is_exact_quicker(allowed.count, index):
-        found = index.search(query, k, allowed).rows
+    """The nearest allowed rows of one index; one by one where that is quicker, or a graph does not come to enough."""
+    if index.kind != "flat" or allowed.count > FLAT_SHARE * len(index):
+        found = index.search(query, k, allowed, most_breadth=allowed.count // ROWS_A_BREADTH).rows
         if len(found) == min(k, allowed.count):
             return found
     return nearest_exactly(query, vectors, allowed.rows, k)
-
-
-def is_exact_quicker(count: int, index: VectorIndex) -> bool:
-    """Whether comparing `count` allowed rows of an index one by one takes less time than searching the index for them.
-
-    A graph is searched the more broadly the smaller their share is: it takes time in proportion to rows / `count`, so
-    that both take the same where count² is some number of times the rows (`benchmarks/filtered_search.py`).
-    """
-    if index.kind == "flat":
-        return count <= EXACT_SHARE * len(index)
-    return count * count <= EXACT_SQUARE * len(index)
 
 
 def is_near(kept: int, rows: int) -> bool:

@@ -6,11 +6,14 @@ from numpy.typing import NDArray
 from trajstore.allowed import Allowed
 from trajstore.index import Neighbours, VectorIndex, Vectors
 
+SPARE, WIDER = 16, 4
+
 
 class ThinnedIndex(VectorIndex):
     """Another index without some of its rows; the others are numbered anew, in the same order.
 
-    `kept_N` marks those that stay, shape (rows of the index,): no other is found in it.
+    `kept_N` marks those that stay, shape (rows of the index,).  It asks for ever more neighbours, until enough of them
+    are left.
     """
 
     def __init__(self, index: VectorIndex, kept_N: NDArray[np.bool_]) -> None:
@@ -26,10 +29,20 @@ class ThinnedIndex(VectorIndex):
         """Entries of a vector."""
         return self._whole.dimension
 
-    def search(self, query: Vectors, k: int, allowed: Allowed | None = None) -> Neighbours:
-        """The `k` of the rows left nearest to `query`, shape (D,), of those that are `allowed`, where not all are."""
-        found = self._whole.search(query, k, self._kept if allowed is None else self._of_whole(allowed))
-        return Neighbours(self._places[found.rows], found.similarities)
+    def search(
+        self, query: Vectors, k: int, allowed: Allowed | None = None, *, most_breadth: int | None = None
+    ) -> Neighbours:
+        """The `k` of the rows left nearest to `query`, shape (D,), as `VectorIndex.search` finds them."""
+        left = self._kept if allowed is None else self._of_whole(allowed)
+        most = min(k, left.count)
+        wanted = most * len(self._whole) // max(left.count, 1) + SPARE
+        while most and (most_breadth is None or wanted <= most_breadth):
+            found = self._whole.search(query, wanted)
+            still = np.flatnonzero(left.has(found.rows))[:most]
+            if len(still) == most or wanted >= len(self._whole):
+                return Neighbours(self._places[found.rows[still]], found.similarities[still])
+            wanted *= WIDER
+        return Neighbours.nothing()
 
     def _of_whole(self, allowed: Allowed) -> Allowed:
         """The same rows as the whole index numbers them."""
