@@ -28,7 +28,7 @@ BUILD_BREADTH = 80
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
-PROBED = 64
+PROBED, A_FEW, WIDER = 64, 8, 4
 Vectors = NDArray[np.float32]
 
 
@@ -120,9 +120,18 @@ class VectorIndex:
         """
         usual, share = max(int(self._index.hnsw.efSearch), most), allowed.count / len(self)
         if usual <= share * limit:
-            around = self._found(query, PROBED, load_faiss().SearchParametersHNSW(efSearch=PROBED)).rows
-            share = min(share, float(allowed.has(around).mean()) if len(around) else 0.0)
+            share = min(share, self._share_around(query, allowed, limit))
         return min(int(usual / share), len(self)) if share else len(self)
+
+    def _share_around(self, query: Vectors, allowed: Allowed, limit: int) -> float:
+        """Which share of the rows around a query is allowed: of so many that a few are, or of all up to a limit."""
+        probed = PROBED
+        while True:
+            around = self._found(query, probed, load_faiss().SearchParametersHNSW(efSearch=probed)).rows
+            seen = int(np.count_nonzero(allowed.has(around)))
+            if seen >= A_FEW or WIDER * probed > limit:
+                return seen / max(len(around), 1)
+            probed *= WIDER
 
     def _found(self, query: Vectors, most: int, parameters: Any = None) -> Neighbours:  # Any: FAISS ships no types
         similarities, rows = self._index.search(query[None].astype(np.float32), most, params=parameters)
