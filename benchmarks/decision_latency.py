@@ -7,9 +7,10 @@
 Stores of `--steps` steps are made by `synthetic_store.py` and kept under build/latency; learning from them takes up to
 `--learn` decisions.  Situations are drawn from the store's own successful trajectories, with those left in: only time
 is measured.  "decision" is everything but embedding, which is shown apart; "search" is that of the index alone for the
-rows that are compared, and `recall` the share of the ten nearest rows that it has.  Peers hold the same vectors and
-give ten neighbours and nothing else: no evidence, no posterior, no choice, no propensity.  `--clock cpu` counts the
-processor's time of the calling thread, which other jobs on the machine change little.
+rows that are compared, "search for 10" that for ten neighbours; `recall` is the share of the ten nearest rows that are
+among what was found.  Peers hold the same vectors and give ten neighbours and nothing else: no evidence, no posterior,
+no choice, no propensity; one that is not installed is left out.  `--clock cpu` counts the processor's time of all
+threads of the process, which other jobs on the machine change little.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from synthetic_store import make_store
-from vector_peers import PEERS
+from vector_peers import PEERS, Search
 
 from selector.choice import Arms, choose
 from selector.engine import Engine
@@ -43,15 +44,20 @@ from trajstore.store import TrajectoryStore
 
 FOLDER = Path("build/latency")
 NEIGHBOURS = 10
+BARE = f"search for {NEIGHBOURS}"
+TIE = 1e-6
 SHOWN = "  {what:22} p50 {p50:.3f} ms, p95 {p95:.3f}, p99 {p99:.3f}"
 Floats = NDArray[np.float32]
 Clock = Callable[[], float]
-CLOCKS: Mapping[str, Clock] = {"wall": time.perf_counter, "cpu": time.thread_time}
+CLOCKS: Mapping[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """One store's times in milliseconds, by what was timed; recall@10 of its index, memory and disk in megabytes."""
+    """One store's times in milliseconds, by what was timed; recall@10 of its index, memory and disk in megabytes.
+
+    `recalls` are those of all searches, `left_out` says which peers could not be asked, and why.
+    """
 
     db: str
     steps: int
@@ -62,15 +68,16 @@ class Latencies:
     memory: float
     disk: float
     milliseconds: Mapping[str, list[float]]
+    recalls: Mapping[str, float]
+    left_out: Mapping[str, str]
 
     def rows(self) -> Iterator[dict[str, object]]:
         """What is printed: a row for each of the times."""
-        about = {
-            name: getattr(self, name) for name in ("db", "steps", "candidates", "index", "recall", "memory", "disk")
-        }
+        about = {name: getattr(self, name) for name in ("db", "steps", "candidates", "index", "memory", "disk")}
         for name, times in self.milliseconds.items():
             p50, p95, p99 = np.quantile(times, (0.5, 0.95, 0.99)).round(4).tolist()
-            yield {**about, "what": name, "p50": p50, "p95": p95, "p99": p99}
+            recall = {"recall": self.recalls[name]} if name in self.recalls else {}
+            yield {**about, "what": name, **recall, "p50": p50, "p95": p95, "p99": p99}
 
 
 def main() -> None:
@@ -86,13 +93,17 @@ def main() -> None:
                 f"{one.memory:,.0f} MB of memory at most, {one.disk:,.0f} MB on disk"
             )
         for row in one.rows():
-            print(
-                json.dumps(row)
-                if options.json
-                else "  {what:22} p50 {p50:.3f} ms, p95 {p95:.3f}, p99 {p99:.3f}".format(**row)
-            )
+            print(json.dumps(row) if options.json else shown(row))
+        for name, reason in one.left_out.items():
+            print(json.dumps({"what": name, "left_out": reason}) if options.json else f"  {name:22} left out: {reason}")
     if options.figure:
         draw(found, options.figure)
+
+
+def shown(row: Mapping[str, Any]) -> str:  # Any: numbers and names
+    """A row in words."""
+    recall = f", recall@{NEIGHBOURS} {row['recall']:.3f}" if "recall" in row else ""
+    return SHOWN.format(**row) + recall
 
 
 def made(steps: int) -> Path:
@@ -118,18 +129,30 @@ def measure(db: str, options: argparse.Namespace) -> Latencies:
     engine = Engine(memory.learned, config, np.random.default_rng(0))
     times = timed(engine, asked, options.clock)
     states = np.stack([_state(knowledge, situation) for situation in asked])
-    times |= {name: peer_times(name, knowledge.retriever.states, states, options.clock) for name in options.peers}
+    index, asked_by = knowledge.retriever.index, {}
+    asked_by[BARE] = lambda query, k: index.search(query, k).rows.tolist()
+    left_out = {}
+    for name in options.peers:
+        try:
+            asked_by[name] = PEERS[name](knowledge.retriever.states)
+        except ImportError as error:
+            left_out[name] = str(error)
+    times |= {name: search_times(search, states, options.clock) for name, search in asked_by.items()}
+    compared = recall(knowledge, states[:100])
     return Latencies(
         db,
         len(knowledge.experience),
         len(offered),
         knowledge.retriever.index.kind,
-        recall(knowledge, states[:100]),
+        compared,
         opened,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         sum(file.stat().st_size for file in Path(db).parent.glob(f"{Path(db).name}*/*")) / 1e6
         + Path(db).stat().st_size / 1e6,
         times,
+        {"search": compared}
+        | {name: found_share(search, knowledge.retriever.states, states[:100]) for name, search in asked_by.items()},
+        left_out,
     )
 
 
@@ -155,9 +178,8 @@ def timed(engine: Engine, asked: Sequence[Situation], clock: Clock) -> dict[str,
     return times
 
 
-def peer_times(name: str, stored: Floats, asked: Floats, clock: Clock) -> list[float]:
-    """Times of ten neighbours from another vector store that holds the same vectors."""
-    search = PEERS[name](stored)
+def search_times(search: Search, asked: Floats, clock: Clock) -> list[float]:
+    """Times of ten neighbours from one search."""
     for query in asked[:10]:
         search(query, NEIGHBOURS)
     return [milliseconds(lambda: search(query, NEIGHBOURS), clock) for query in asked]  # noqa: B023 - run at once
@@ -166,9 +188,21 @@ def peer_times(name: str, stored: Floats, asked: Floats, clock: Clock) -> list[f
 def recall(knowledge: Knowledge, queries: Floats) -> float:
     """Share of the ten nearest rows that the index has among the rows that are compared."""
     retriever = knowledge.retriever
-    exact = np.argpartition(-(queries @ retriever.states.T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-    found = [retriever.index.search(query, retriever.config.pool).rows for query in queries]
-    return float(np.mean([np.isin(best, rows).mean() for best, rows in zip(exact, found, strict=True)]))
+    compared = retriever.config.pool
+    return found_share(
+        lambda query, _: retriever.index.search(query, compared).rows.tolist(), retriever.states, queries
+    )
+
+
+def found_share(search: Search, stored: Floats, queries: Floats) -> float:
+    """Share of ten neighbours that a search finds; a row as near as the tenth is as good as it."""
+    similarities = queries @ stored.T
+    tenth = np.partition(similarities, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
+    found = [
+        one[np.asarray(search(query, NEIGHBOURS), np.int64)] for one, query in zip(similarities, queries, strict=True)
+    ]
+    near = [min(int((one >= least - TIE).sum()), NEIGHBOURS) for one, least in zip(found, tenth, strict=True)]
+    return float(np.mean(near) / NEIGHBOURS)
 
 
 def situations(store: TrajectoryStore, namespace: str, offered: tuple[Candidate, ...], count: int) -> list[Situation]:

@@ -5,7 +5,8 @@
 Trajectories have eight steps of about 60 words.  "one" commits each trajectory by itself, "100" a hundred together;
 eight threads of one process share commits; four processes write to one file.  "with vectors" also embeds the new texts
 (hashed words, 512 entries) and stores the vectors.  Beside it, in the same run and on the same texts: plain `sqlite3`
-with `executemany`, the same columns and the same syncs, and LanceDB where it can be imported (`pip install lancedb`).
+with `executemany`, the same columns and the same syncs, and LanceDB and Chroma where they can be imported
+(`pip install lancedb chromadb`): one row a step, by itself or with the vector of its state from the same embedder.
 "add from afar" is what it costs a memory in use to take in one trajectory that another process stored.  `--reindex`
 makes a graph of so many random unit vectors (256 entries); 1000000 takes long, 0 leaves it out.
 """
@@ -30,7 +31,7 @@ import numpy as np
 from selector.memory import Memory, MemorySettings
 from selector.records import SelectorConfig
 from trajstore.embedding import HashedEmbedder
-from trajstore.experience import embedded_texts
+from trajstore.experience import embedded_texts, play_back
 from trajstore.index import VectorIndex
 from trajstore.rows import STEP_COLUMNS, STEP_NAMES, TRAJECTORY_COLUMNS, TRAJECTORY_NAMES, to_row
 from trajstore.schema import Step, Task, Trajectory
@@ -39,6 +40,7 @@ from trajstore.vector_cache import VectorCache
 
 STEPS, WORDS, TOOLS = 8, 3000, 30
 THREADS, PROCESSES = 8, 4
+PEERS = ("lancedb", "chromadb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Measured:
 def main() -> None:
     """Measure and print."""
     options = parse()
-    for name in ("lancedb",):
+    for name in PEERS:
         if importlib.util.find_spec(name) is None:
             print(json.dumps({"skipped": name}) if options.json else f"{name} is not installed: left out")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -92,9 +94,17 @@ def measure(folder: Path, steps: int) -> Iterator[Measured]:
     yield timed("trajstore, processes", 100, many, lambda: in_processes(folder / "7.db", many, 100), PROCESSES)
     yield timed("trajstore with vectors", 1, few, lambda: stored(folder / "8.db", few, 1, with_vectors=True))
     yield timed("trajstore with vectors", 100, many, lambda: stored(folder / "9.db", many, 100, with_vectors=True))
+    least = few[:50]  # a commit of theirs takes a multiple of one of ours
     if importlib.util.find_spec("lancedb") is not None:
-        yield timed("lancedb", 1, few[:50], lambda: in_lance(folder / "lance1", few[:50], 1))
+        yield timed("lancedb", 1, least, lambda: in_lance(folder / "lance1", least, 1))
         yield timed("lancedb", 100, many, lambda: in_lance(folder / "lance2", many, 100))
+        yield timed("lancedb with vectors", 1, least, lambda: in_lance(folder / "lance3", least, 1, with_vectors=True))
+        yield timed(
+            "lancedb with vectors", 100, many, lambda: in_lance(folder / "lance4", many, 100, with_vectors=True)
+        )
+    if importlib.util.find_spec("chromadb") is not None:
+        yield timed("chromadb with vectors", 1, least, lambda: in_chroma(folder / "chroma1", least, 1))
+        yield timed("chromadb with vectors", 100, many, lambda: in_chroma(folder / "chroma2", many, 100))
 
 
 def timed(
@@ -190,20 +200,40 @@ def in_processes(path: Path, trajectories: Sequence[Trajectory], a_commit: int) 
         process.join()
 
 
-def in_lance(path: Path, trajectories: Sequence[Trajectory], a_commit: int) -> None:
-    """Into LanceDB, one row a step, without vectors; it does not sync its files."""
-    table = None
+def in_lance(path: Path, trajectories: Sequence[Trajectory], a_commit: int, *, with_vectors: bool = False) -> None:
+    """Into LanceDB; it does not sync its files."""
+    table, embedder = None, HashedEmbedder()
     for number, chunk in enumerate(in_chunks(trajectories, a_commit)):
-        rows = [to_row(one, f"{number}-{at}", 0.0) for at, one in enumerate(chunk)]
-        cells = [
-            {"trajectory_id": row.id, **{name: str(cell) for name, cell in zip(STEP_NAMES, step, strict=True)}}
-            for row in rows
-            for step in row.steps
-        ]
+        cells: list[dict[str, object]] = list(step_cells(chunk, number))
+        if with_vectors:
+            for cell, vector in zip(cells, embedder.embed(state_texts(chunk)), strict=True):
+                cell["vector"] = vector
         if table is None:
             table = importlib.import_module("lancedb").connect(str(path)).create_table("steps", cells)
         else:
             table.add(cells)
+
+
+def in_chroma(path: Path, trajectories: Sequence[Trajectory], a_commit: int) -> None:
+    """Into Chroma, the other cells as metadata; its graph is on disk only once in so many rows, its log at once."""
+    rows = importlib.import_module("chromadb").PersistentClient(str(path)).create_collection("steps")
+    embedder = HashedEmbedder()
+    for number, chunk in enumerate(in_chunks(trajectories, a_commit)):
+        cells, texts = list(step_cells(chunk, number)), state_texts(chunk)
+        ids = [f"{number}-{at}" for at in range(len(cells))]
+        rows.add(ids=ids, embeddings=embedder.embed(texts), documents=texts, metadatas=cells)
+
+
+def step_cells(chunk: Sequence[Trajectory], number: int) -> Iterator[dict[str, object]]:
+    """The cells of every step as texts, with the trajectory that it belongs to."""
+    for row in (to_row(one, f"{number}-{at}", 0.0) for at, one in enumerate(chunk)):
+        for step in row.steps:
+            yield {"trajectory_id": row.id, **dict(zip(STEP_NAMES, map(str, step), strict=True))}
+
+
+def state_texts(chunk: Sequence[Trajectory]) -> list[str]:
+    """The text of every step's state, as it is embedded."""
+    return [play_back(one).state_text(at) for one in chunk for at in range(len(one.steps))]
 
 
 def add_from_afar(path: Path, steps: int) -> float:

@@ -88,6 +88,7 @@ def evaluate(
     Where train and test share units they are cut into five folds; otherwise there is one.
     """
     config = replace(config or SelectorConfig(), hold_out=split_by)
+    train = [one for one in train if config.sources is None or one.source in config.sources]
     embedder = RememberingEmbedder(embedder)
     folds = [fold for fold in split(train, test, split_by) if any(_tool_calls(one) for one in fold.test)]
     if not folds:

@@ -4,7 +4,7 @@ Nothing here is kept in memory only: every process that shares the file sees the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from selector.health import HealthBook
 from selector.knowledge import Knowledge
 from selector.prune_book import PruneBook, PrunedPair
 from selector.records import SelectorConfig
+from trajstore.filters import Scope
 from trajstore.logbook import Logbook, PruningRow
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,7 @@ class LiveFeedback:
     def __init__(self, logbook: Logbook, namespace: str, config: SelectorConfig, clock: Callable[[], float]) -> None:
         self._logbook = logbook
         self._namespace = namespace
+        self._scope = Scope(namespace, config.sources)
         self._config = config
         self._clock = clock
         self.health = HealthBook(config.health)
@@ -54,9 +56,12 @@ class LiveFeedback:
 
     def refresh(self) -> None:
         """Take in what any process has logged since."""
-        self.book = PruneBook(self._config.pruning, map(_pair, self._logbook.prunings(self._namespace)))
+        self.book = PruneBook(self._config.pruning, map(_pair, self._logbook.prunings(self._scope.name)))
         self.refresh_calls()
-        self._record.take(self._logbook.ended_after(self._namespace, self._record.newest))
+        ended = self._logbook.ended_after(self._namespace, self._record.newest)
+        if self._scope.sources is not None:  # the log's state clusters are those of the whole namespace
+            ended = [replace(one, clusters=()) for one in ended]
+        self._record.take(ended)
 
     def refresh_calls(self) -> None:
         """Take in new calls; a tool whose failures changed has its pruned pairs opened again."""
@@ -109,7 +114,7 @@ class LiveFeedback:
 
     def _save(self, changed: Sequence[PrunedPair]) -> None:
         if changed:
-            self._logbook.put_prunings([_row(self._namespace, pair) for pair in changed])
+            self._logbook.put_prunings([_row(self._scope.name, pair) for pair in changed])
 
 
 def _pair(row: PruningRow) -> PrunedPair:

@@ -21,6 +21,7 @@ from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
 from selector.values import ValueConfig
+from trajstore.allowed import Allowed, all_but
 from trajstore.experience import Experience
 from trajstore.nearness import sums_by_number
 from trajstore.order import OrderModel
@@ -42,9 +43,13 @@ CORROBORATION = CorroborationConfig()
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What to leave out: trajectories by mark (trajectories,), and their counts in the two order models."""
+    """What to leave out: trajectories by mark (trajectories,), and their counts in the two order models.
+
+    `allowed` are the rows of all others.
+    """
 
     excluded: NDArray[np.bool_]
+    allowed: Allowed
     tools: OrderModel
     actions: OrderModel
 
@@ -143,7 +148,8 @@ class Knowledge:
         """What to leave out so that trajectories do not answer for themselves, by their numbers."""
         excluded = np.zeros(len(self.experience.trajectory_ids), np.bool_)
         excluded[list(numbers)] = True
-        left = Left(excluded, OrderModel(ORDER_DEPTH), OrderModel(1))
+        allowed = all_but(numbers, self.experience.trajectory_column("end"))
+        left = Left(excluded, allowed, OrderModel(ORDER_DEPTH), OrderModel(1))
         self._count(numbers, left.tools, left.actions)
         return left
 
@@ -170,7 +176,7 @@ class Knowledge:
         candidates = self._number(situation.offer, len(self.experience.tools), len(self.experience.actions))
         tokens = self.experience.tokens(situation.history)
         texts = self.experience.embed(situation.state_text), self.experience.embed(situation.moment_text)
-        query = self.retriever.query(texts, goals, tokens, excluded=left.excluded if left else None)
+        query = self.retriever.query(texts, goals, tokens, allowed=left.allowed if left else None)
         evidence = self.retriever.evidence(query)
         examples = self._examples(evidence, is_grounded=situation.is_grounded)
         votes = _Votes(self.experience, evidence.rows, examples, candidates)

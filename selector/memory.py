@@ -1,4 +1,4 @@
-"""What was learned from one namespace of a store, kept up with the store."""
+"""What was learned from one namespace of a store, or from some sources in it, kept up with the store."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from selector.outcomes import Stored
 from selector.records import SelectorConfig
 from trajstore.embedding import Embedder
 from trajstore.errors import DamagedStore
+from trajstore.filters import Scope
 from trajstore.layers import is_near
 from trajstore.marks import BEGINNING, Mark
 from trajstore.recalled import Recollection
@@ -52,6 +53,7 @@ class Memory:
         self._store = store
         self._settings = settings
         self.namespace = settings.namespace
+        self.scope = Scope(settings.namespace, settings.config.sources)
         self._mark = BEGINNING
         self._loaded: Recollection | None = None
         self._fitted_rows = 0
@@ -94,8 +96,8 @@ class Memory:
 
     def _take_in(self, mark: Mark) -> None:
         """Learn the trajectories up to a mark."""
-        content = self._store.content(self.namespace, mark, since=self._mark)
-        new = tuple(self._store.added(self.namespace, mark, since=self._mark))
+        content = self._store.content(self.scope, mark, since=self._mark)
+        new = tuple(self._store.added(self.scope, mark, since=self._mark))
         self._mark = mark
         if self._loaded is not None:
             self._loaded = replace(self._loaded, content=(*self._loaded.content, *content))
@@ -119,6 +121,7 @@ class Memory:
             on_progress=settings.on_progress,
             in_background=settings.in_background,
             earlier=self._loaded,
+            sources=self.scope.sources,
         )
         self._mark, self._loaded = loaded.mark, replace(loaded, read=tuple)  # the trajectories need not stay in memory
         reward_of = partial(reward_of_trajectory, spec=settings.config.reward)
@@ -142,12 +145,12 @@ class Memory:
         """The final rewards of all trajectories up to a mark; NaN where nobody judged."""
         spec = self._settings.config.reward
         combined = cache(lambda measures: combine(measured_by(measures), spec).value)  # many are measured alike
-        rows = self._store.measures(self.namespace, mark, with_steps=needs_steps(spec))
+        rows = self._store.measures(self.scope, mark, with_steps=needs_steps(spec))
         return np.array([np.nan if (final := combined(row)) is None else final for row in rows], np.float64)
 
     def _model(self, knowledge: Knowledge, read: Callable[[], Sequence[Trajectory]]) -> FittedModel:
         """The choice model kept in the store, fitted anew where most of the rows came after it."""
-        name, key = f"choice-model/{self.namespace}", self._key()
+        name, key = f"choice-model/{self.scope.name}", self._key()
         kept = _readable(from_bytes, self._store.artifact(name, key))
         rows = len(knowledge.experience)
         if kept is not None and kept.rows <= rows <= REFIT_GROWTH * max(kept.rows, SMALL_STORE):
@@ -161,12 +164,12 @@ class Memory:
 
     def _clusters(self, states_ND: NDArray[np.float32]) -> StateClusters:
         """The state clusters kept in the store; found anew where most rows came later, and then nothing is pruned."""
-        name, key, rows = f"clusters/{self.namespace}", self._key(), len(states_ND)
+        name, key, rows = f"clusters/{self.scope.name}", self._key(), len(states_ND)
         kept = _readable(clusters.from_bytes, self._store.artifact(name, key))
         if kept is None or not kept.rows <= rows <= RECLUSTER_GROWTH * max(kept.rows, SMALL_STORE):
             found = clusters.find_clusters(states_ND, seed=self._settings.seed)
             kept = clusters.from_bytes(clusters.to_bytes(found))
-            self._store.logbook.clear_prunings(self.namespace)
+            self._store.logbook.clear_prunings(self.scope.name)
         known = len(kept.members_N)
         kept = kept.with_members(states_ND)
         if not known or not is_near(known, rows):
@@ -185,6 +188,7 @@ class Memory:
             self._settings.embedder.identity,
             (config.retrieval, config.penalties, config.hold_out, config.decisions, self._settings.seed),
             config.corroboration,
+            *(() if self.scope.sources is None else self.scope.sources),
         )
         return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 

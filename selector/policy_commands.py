@@ -122,7 +122,7 @@ def pruned(*, db: DatabaseOption, namespace: NamespaceOption = None, as_json: Js
     """List what is pruned: which tool in which kind of state, why, and until when."""
     with open_existing_store(db) as store:
         room = Selector(store).room(namespace or "default")  # judges what was stored since
-        rows = [row for row in store.logbook.prunings(room.namespace) if row.status in ("quarantined", "probing")]
+        rows = [row for row in room.prunings() if row.status in ("quarantined", "probing")]
         labels = {row.cluster: room.cluster_label(row.cluster) for row in rows}
     if as_json:
         print_json(

@@ -13,6 +13,7 @@ from selector.learning import HoldOut
 from selector.loops import LoopConfig
 from selector.prune_book import PruneConfig
 from selector.values import ValueConfig
+from trajstore.filters import Scope
 from trajstore.retriever import RetrieverConfig
 from trajstore.schema import Candidate
 
@@ -35,7 +36,9 @@ class SelectorConfig:
     for what happens live.  `decisions` bounds how many stored decisions the choice model is fitted to, left out by
     `hold_out`.
 
-    `following` says whether stored paths may be followed.
+    `following` says whether stored paths may be followed.  `sources` names those whose trajectories are evidence (None:
+    all of the namespace): of what others said nothing is retrieved, counted or fitted.  How well tools are, and what
+    guidance is worth, is measured live, and stays that of the namespace.
 
     `mode` says how much of a decision an agent sees (`selector.guard`), `held_out` in [0, 1) is the least share of
     episodes left unguided to measure what guidance brings: more of them while that is not known, all of them once
@@ -75,6 +78,7 @@ class SelectorConfig:
     corroboration: CorroborationConfig | None = field(default_factory=CorroborationConfig)
     following: bool = True
     record_episodes: bool = True
+    sources: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("exploration", "prune_share", "policy_weight"):
@@ -89,6 +93,7 @@ class SelectorConfig:
         if self.allowance is not None and not 0.0 <= self.allowance < 1.0:
             raise SelectorUsageError(f"allowance must lie in [0, 1), got {self.allowance}; None sets no condition")
         Guard(self.mode, self.held_out, margin=self.margin, confidence=self.confidence)
+        Scope("", self.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from selector.rules import Rule
 from selector.situation import Situation
 from trajstore.codec import to_json
 from trajstore.experience import past_step
-from trajstore.logbook import CallRow, EpisodeRow, Reported
+from trajstore.logbook import CallRow, EpisodeRow, PruningRow, Reported
 from trajstore.render import PastStep
 from trajstore.schema import Candidate, Step
 from trajstore.store import TrajectoryStore
@@ -77,6 +77,10 @@ class Room:
     def cluster_label(self, cluster: int) -> str:
         """A state of the cluster, in words: that of the stored step nearest to its centre."""
         return self.knowledge.cluster_label(cluster)
+
+    def prunings(self) -> list[PruningRow]:
+        """What was ever judged bad on this experience, and where it stands now."""
+        return self._store.logbook.prunings(self._memory.scope.name)
 
     def keep_up(self) -> None:
         """Learn what others have stored since."""
@@ -188,6 +192,8 @@ class Room:
         now, namespace, redactor = self._clock(), self._memory.namespace, self._store.redactor
         shown = ((step, hidden_decision(one, redactor) if redactor else one) for step, one in decisions)
         rows = [decision_row(one, episode, step, namespace, now) for step, one in shown]
+        if self._config.sources is not None:  # the log numbers the state clusters of the whole namespace
+            rows = [replace(row, cluster=-1) for row in rows]
         if rows or calls:
             self._store.logbook.add(rows, calls)
 

@@ -25,7 +25,7 @@ from trajstore.errors import DamagedStore, StoreUnavailable, UsageError
 from trajstore.exporting import FORMATS as EXPORT_FORMATS
 from trajstore.exporting import STDOUT
 from trajstore.exporting import export as export_from
-from trajstore.filters import TrajectoryFilter
+from trajstore.filters import TrajectoryFilter, Wanted
 from trajstore.index_cache import index_status
 from trajstore.ingest import FORMATS, FileProgress
 from trajstore.ingest import ingest as ingest_into
@@ -167,7 +167,7 @@ def stats(*, db: DatabaseOption, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def search(
+def search(  # noqa: PLR0913 - one argument for one option
     *,
     db: DatabaseOption,
     task: Annotated[str, typer.Option(help="What the agent is asked to do.", show_default=False)],
@@ -175,13 +175,21 @@ def search(
     history: Annotated[str, typer.Option(help="Tools called so far, by comma.")] = "",
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many steps.")] = 5,
     namespace: NamespaceOption = None,
+    sources: Annotated[list[str] | None, typer.Option("--source", metavar="S", help="Only of this source.")] = None,
+    tools: Annotated[list[str] | None, typer.Option("--tool", metavar="T", help="Only calls of this tool.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the nearest stored steps, and how near they are in goal, state and order."""
-    past = tuple(PastStep(name) for name in split_names(history))
+    """Show the nearest stored steps, and how near they are in goal, state and order.
+
+    --source and --tool may be given several times: a step is shown where one source and one tool of those fit.
+    """
+    past, wanted = (
+        tuple(PastStep(name) for name in split_names(history)),
+        Wanted(tuple(sources or ()), tuple(tools or ())),
+    )
     with open_existing_store(db) as store, progress_bars() as tell:
-        loaded = _recollect(store, Situation(task, state, past, namespace or "default"), tell)
-        hits = search_in(loaded, task, state, past, k=k)
+        loaded = _recollect(store, Situation(task, state, past, namespace or "default", wanted), tell)
+        hits = search_in(loaded, task, state, past, k=k, sources=wanted.sources, tools=wanted.tools)
     if as_json:
         print_json({"hits": [asdict(hit) for hit in hits]})
     else:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from trajstore.connection import Connection
+from trajstore.filters import OF_SOURCES
 from trajstore.vectors import drop_vectors
 
 BY_ID, BY_SOURCE, BY_NAMESPACE = "id = ?", "source = ?", "namespace = ?"
@@ -14,7 +15,8 @@ def erase(connection: Connection, condition: str, value: str, text_hashes: Itera
     episodes = f"SELECT id FROM episodes WHERE trajectory_id IN ({chosen})"  # noqa: S608 - as above
     namespaces = f"SELECT DISTINCT namespace FROM trajectories WHERE {condition}"  # noqa: S608 - as above
     # What is pruned was learned from what goes too; it is learned anew from what stays.
-    connection.execute(f"DELETE FROM prunings WHERE namespace IN ({namespaces})", [value])  # noqa: S608 - as above
+    pruned = f"DELETE FROM prunings WHERE namespace LIKE ? OR namespace IN ({namespaces})"  # noqa: S608 - as above
+    connection.execute(pruned, [f"%{OF_SOURCES}%", value])
     for table in ("calls", "decisions"):
         connection.execute(f"DELETE FROM {table} WHERE episode IN ({episodes})", [value])  # noqa: S608 - as above
     connection.execute(f"DELETE FROM episodes WHERE trajectory_id IN ({chosen})", [value])  # noqa: S608 - as above

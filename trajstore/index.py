@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.allowed import Allowed
 from trajstore.errors import DamagedStore
 
 IndexKind = Literal["flat", "hnsw", "hnsw-sq8"]
@@ -27,6 +28,7 @@ BUILD_BREADTH = 80
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
+PROBED, A_FEW, WIDER = 64, 8, 4
 Vectors = NDArray[np.float32]
 
 
@@ -36,6 +38,11 @@ class Neighbours:
 
     rows: NDArray[np.int64]
     similarities: NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls) -> "Neighbours":
+        """No row."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class VectorIndex:
@@ -82,11 +89,52 @@ class VectorIndex:
         """Entries of a vector."""
         return int(self._index.d)
 
-    def search(self, query: Vectors, k: int) -> Neighbours:
-        """The `k` rows nearest to `query`, shape (D,)."""
-        if not len(self) or k < 1:
-            return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        similarities, rows = self._index.search(query[None].astype(np.float32), min(k, len(self)))
+    def search(
+        self, query: Vectors, k: int, allowed: Allowed | None = None, *, most_breadth: int | None = None
+    ) -> Neighbours:
+        """The `k` rows nearest to `query`, shape (D,), of those that are `allowed`, where not all are.
+
+        The fewer of the rows around the query are allowed, the more broadly a graph is searched: it gives up, and finds
+        none, where that takes more than `most_breadth`.
+        """
+        most = min(k, len(self) if allowed is None else allowed.count)
+        if most < 1:
+            return Neighbours.nothing()
+        if allowed is None:
+            return self._found(query, most)
+        faiss = load_faiss()
+        bitmap = faiss.IDSelectorBitmap(allowed.bits)
+        if self.kind == "flat":
+            return self._found(query, most, faiss.SearchParameters(sel=bitmap))
+        limit = len(self) if most_breadth is None else most_breadth
+        breadth = self._breadth(query, most, allowed, limit)
+        if most_breadth is not None and breadth > limit:
+            return Neighbours.nothing()
+        return self._found(query, most, faiss.SearchParametersHNSW(sel=bitmap, efSearch=breadth))
+
+    def _breadth(self, query: Vectors, most: int, allowed: Allowed, limit: int) -> int:
+        """How broadly a graph is searched for some allowed rows: all of it where none of those around are allowed.
+
+        Their share among all rows says too little: where one's own trajectories are not allowed, or another source has
+        said all there is about a task, a graph would give up amid those, with whatever it has come by.
+        """
+        usual, share = max(int(self._index.hnsw.efSearch), most), allowed.count / len(self)
+        if usual <= share * limit:
+            share = min(share, self._share_around(query, allowed, limit))
+        return min(int(usual / share), len(self)) if share else len(self)
+
+    def _share_around(self, query: Vectors, allowed: Allowed, limit: int) -> float:
+        """Which share of the rows around a query is allowed: of so many that a few are, or of all up to a limit."""
+        probed = PROBED
+        while True:
+            around = self._found(query, probed, load_faiss().SearchParametersHNSW(efSearch=probed)).rows
+            seen = int(np.count_nonzero(allowed.has(around)))
+            if seen >= A_FEW or WIDER * probed > limit:
+                return seen / max(len(around), 1)
+            probed *= WIDER
+
+    def _found(self, query: Vectors, most: int, parameters: Any = None) -> Neighbours:  # Any: FAISS ships no types
+        similarities, rows = self._index.search(query[None].astype(np.float32), most, params=parameters)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
         return Neighbours(rows[0, :found], similarities[0, :found])
 
@@ -111,6 +159,19 @@ def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], oth
         faiss.fvec_inner_products_by_idx(*pointers, matrix.shape[1], 1, len(rows))
     np.dot(others, query, out=found[len(rows) :])
     return found
+
+
+def nearest_exactly(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Of some rows of `matrix` (N, D) the `k` nearest to `query` (D,), in no order; all where there are no more.
+
+    >>> matrix = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    >>> nearest_exactly(matrix[0], matrix, np.array([1, 2]), 1).tolist()
+    [2]
+    """
+    if len(rows) <= k:
+        return rows
+    similarities = inner_products(query, matrix, rows, matrix[:0])
+    return np.asarray(rows[np.argpartition(-similarities, k)[:k]], np.int64)
 
 
 def fitting_kind(rows: int) -> IndexKind:

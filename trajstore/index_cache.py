@@ -14,6 +14,7 @@ from pathlib import Path
 from trajstore.copying import publish, unpublished
 from trajstore.errors import DamagedStore
 from trajstore.faultpoints import faultpoint
+from trajstore.filters import names_of_scopes
 from trajstore.index import IndexKind, VectorIndex
 from trajstore.snapshot import SnapshotCache
 from trajstore.store import TrajectoryStore
@@ -40,7 +41,10 @@ class IndexRecord:
 
 
 class IndexCache:
-    """Keeps the graph index of one namespace; small exact indexes are made anew in milliseconds and not kept."""
+    """Keeps the graph index of one namespace, or of another `Scope` by its name.
+
+    Small exact indexes are made anew in milliseconds and not kept.
+    """
 
     def __init__(self, store: TrajectoryStore, namespace: str) -> None:
         self._store = store
@@ -181,7 +185,11 @@ def unrecorded_files(store: TrajectoryStore) -> tuple[Path, ...]:
 
 
 def _caches(store: TrajectoryStore) -> list[IndexCache | SnapshotCache]:
-    return [cache(store, namespace) for namespace in store.stats().namespaces for cache in (IndexCache, SnapshotCache)]
+    """Those of all namespaces, and of what some sources said in one."""
+    scopes = {name.partition("/")[2] for name in names_of_scopes(store.artifact_names())}
+    return [
+        cache(store, name) for name in (*store.stats().namespaces, *scopes) for cache in (IndexCache, SnapshotCache)
+    ]
 
 
 def rows_key(trajectory_ids: Sequence[str], fingerprint: str) -> str:

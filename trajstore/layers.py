@@ -9,10 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.index import VectorIndex
+from trajstore.allowed import Allowed
+from trajstore.index import VectorIndex, nearest_exactly
 
 TAIL_ROWS = 2048
 LATER_SHARE = 8
+# From `benchmarks/filtered_search.py`: an exact index takes as long for all its rows as half of them take one by one,
+# and a graph as long for each row that it is asked for as this many rows.
+FLAT_SHARE, ROWS_A_BREADTH = 0.5, 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,15 @@ class Layers:
             return self
         return Layers(self.main, VectorIndex.build(vectors[len(self.main) :]))
 
-    def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows."""
+    def search(
+        self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed | None = None
+    ) -> NDArray[np.int64]:
+        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows.
+
+        With `allowed`, of those rows alone; all of them where they are fewer.
+        """
+        if allowed is not None:
+            return self._search_allowed(query, k, vectors, allowed)
         found = [self.main.search(query, k).rows]
         if len(self.main) == len(vectors):
             return found[0]
@@ -49,6 +60,29 @@ class Layers:
         tail = vectors[self.indexed :] @ query
         nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
         return np.concatenate([*found, nearest + self.indexed])
+
+    def _search_allowed(
+        self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
+    ) -> NDArray[np.int64]:
+        first, found = 0, []
+        for index in (self.main, self.recent):
+            if index is not None:
+                end = first + len(index)
+                found.append(first + _nearest_allowed(index, query, k, vectors[first:end], allowed.part(first, end)))
+                first = end
+        tail = first + allowed.part(first, len(vectors)).rows
+        return np.concatenate([*found, nearest_exactly(query, vectors, tail, k)])
+
+
+def _nearest_allowed(
+    index: VectorIndex, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
+) -> NDArray[np.int64]:
+    """The nearest allowed rows of one index; one by one where that is quicker, or a graph does not come to enough."""
+    if index.kind != "flat" or allowed.count > FLAT_SHARE * len(index):
+        found = index.search(query, k, allowed, most_breadth=allowed.count // ROWS_A_BREADTH).rows
+        if len(found) == min(k, allowed.count):
+            return found
+    return nearest_exactly(query, vectors, allowed.rows, k)
 
 
 def is_near(kept: int, rows: int) -> bool:

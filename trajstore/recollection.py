@@ -9,6 +9,7 @@ from functools import partial
 from trajstore.embedding import Embedder, make_embedder
 from trajstore.errors import DamagedStore, StoreError
 from trajstore.experience import Experience, Read
+from trajstore.filters import Scope
 from trajstore.index import IndexKind, VectorIndex, fitting_kind
 from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
@@ -33,19 +34,23 @@ def recollect(  # noqa: PLR0913 - all but the store and the embedder are optiona
     on_progress: OnProgress | None = None,
     in_background: bool = False,
     earlier: Recollection | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Recollection:
     """Load a namespace: from its snapshot, and of rows those that came later; embed what is new, and load its index.
+
+    With `sources`, only what these said: nothing of the others is read, and index and snapshot are of their own.
 
     Where trajectories were removed there is no snapshot; what is left of an `earlier` recollection is taken then.  The
     index is built where it lacks more than a few rows.  A graph of many rows takes minutes to build: with
     `in_background` an older one serves until it is done, or an exact index.  Live texts may go through a student.
     """
     tell, mark, config = on_progress or _silent, store.mark, config or RetrieverConfig()
+    scope = Scope(namespace, None if sources is None else tuple(sources))
     vectors = VectorCache(store, embedder, lambda done, total: tell("embedding", done, total))
     live = LiveEmbedder(store, embedder, has_student=config.student)
-    snapshots, fingerprint = SnapshotCache(store, namespace), embedder.identity.fingerprint
+    snapshots, fingerprint = SnapshotCache(store, scope.name), embedder.identity.fingerprint
     make = partial(Experience, vectors.embed, embedder.identity.dimension, embed_live=live.embed)
-    content = store.content(namespace, mark)
+    content = store.content(scope, mark)
     known = snapshots.load_for(content, mark, fingerprint)
     experience = make()
     if known is not None and not _holds(experience, known, store.get):
@@ -54,16 +59,16 @@ def recollect(  # noqa: PLR0913 - all but the store and the embedder are optiona
     if left is not None:
         experience.restore(left.contents, store.get)
     begun = known or left
-    new = tuple(store.added(namespace, mark, since=_mark_after(content, 0 if begun is None else begun.trajectories)))
+    new = tuple(store.added(scope, mark, since=_mark_after(content, 0 if begun is None else begun.trajectories)))
     experience.extend(new)
     live.refresh()
     serving = None if left is None else left.index
-    keeper = _Keeper(IndexCache(store, namespace), experience, fingerprint, config.index, serving)
+    keeper = _Keeper(IndexCache(store, scope.name), experience, fingerprint, config.index, serving)
     kept = keeper.cache.load_for(experience.trajectory_ids, fingerprint, config.index)
     make_index = keeper.make_in_background if in_background else keeper.make
     scaled = None if known is None else known.scaled
     retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
-    read = (lambda: new) if begun is None else lambda: tuple(store.added(namespace, mark))
+    read = (lambda: new) if begun is None else lambda: tuple(store.added(scope, mark))
     loaded = Recollection(mark, content, experience, retriever, read)
     if snapshots.is_due(known, retriever):
         keep = partial(_keep_snapshot, snapshots, Taken.of(loaded, fingerprint))

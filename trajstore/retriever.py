@@ -22,6 +22,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.allowed import Allowed
 from trajstore.experience import Experience, suffix_keys
 from trajstore.index import IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
@@ -38,6 +39,7 @@ MakeIndex = Callable[[Floats, Offer, VectorIndex | None], VectorIndex]
 
 BACKGROUND_ROWS = 256
 CROWDED_TIMES = 1.5
+CROWDED_POOLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,14 @@ class RetrieverConfig:
 class Query:
     """One live decision in the three keys: vectors as the retriever scales them, and suffix keys.
 
-    `goal_similarities` has one entry for each stored task: it is made once an episode.
+    `goal_similarities` has one entry for each stored task, made once an episode; only `allowed` rows become evidence.
     """
 
     state: Floats
     moment: Floats
     goal_similarities: Floats
     suffix: tuple[int, ...]
-    excluded: NDArray[np.bool_] | None = None
+    allowed: Allowed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +243,11 @@ class Retriever:
         goal_similarities: Floats,
         tokens: Sequence[int],
         *,
-        excluded: NDArray[np.bool_] | None = None,
+        allowed: Allowed | None = None,
     ) -> Query:
-        """A query from the vectors of state and moment as the embedder made them, without what `excluded` marks."""
+        """A query from the vectors of state and moment as the embedder made them, for `allowed` rows (None: all)."""
         state, moment = self._vectors.scale(np.stack(texts))
-        return Query(state, moment, goal_similarities, suffix_keys(tokens), excluded)
+        return Query(state, moment, goal_similarities, suffix_keys(tokens), allowed)
 
     def evidence(self, query: Query) -> Evidence:
         """The weighted stored steps behind one decision: at most `nearest` by each similarity; failures apart."""
@@ -259,19 +261,14 @@ class Retriever:
         return Evidence(rows, owners, similarities[0], kernels)
 
     def _pool(self, query: Query) -> Rows:
-        """Rows near in state, and the newest ones with the same order of steps, without the excluded."""
+        """Rows near in state, and the newest ones with the same order of steps, of those that are allowed."""
         wanted = self.config.pool
-        while True:
-            allowed = self._allowed(self._layers.search(query.state, wanted, self.states), query)
-            is_enough = len(allowed) >= min(self.config.pool, self.config.nearest)
-            if wanted >= len(self.states) or (
-                is_enough and not (wanted == self.config.pool and self._is_crowded(allowed))
-            ):
-                break
-            wanted *= 4
+        near = self._layers.search(query.state, wanted, self.states, query.allowed)
+        if wanted < len(self.states) and self._is_crowded(near):
+            near = self._layers.search(query.state, CROWDED_POOLS * wanted, self.states, query.allowed)
         if not self._keys.order:
-            return distinct(allowed)
-        return distinct(np.concatenate([allowed, self._allowed(self._same_order(query), query)]))
+            return distinct(near)
+        return distinct(np.concatenate([near, self._same_order(query)]))
 
     def _is_crowded(self, rows: Rows) -> bool:
         """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
@@ -280,24 +277,17 @@ class Retriever:
             return False
         owners = experience.column("trajectory")[rows]
         sources, believed = (experience.trajectory_column(name) for name in ("source", "believed"))
-        here = np.bincount(sources[owners])
-        most = int(np.argmax(here))
+        most = int(np.argmax(here := np.bincount(sources[owners])))
         shares = (here[most] / len(rows), 1.0 - believed[owners].mean())
         if max(shares) <= CROWDED:  # the rest reads all trajectories
             return False
         usual = ((sources == most).mean(), 1.0 - believed.mean())
         return any(one > max(CROWDED, CROWDED_TIMES * other) for one, other in zip(shares, usual, strict=True))
 
-    def _allowed(self, rows: Rows, query: Query) -> Rows:
-        if query.excluded is None or not len(rows):
-            return rows
-        kept: Rows = rows[~query.excluded[self._experience.column("trajectory")[rows]]]
-        return kept
-
     def _same_order(self, query: Query) -> Rows:
         found: list[int] = []
         for length, key in reversed(tuple(enumerate(query.suffix))):
-            found += self._order_rows.newest(length, key, self.config.same_order)
+            found += self._order_rows.newest(length, key, self.config.same_order, query.allowed)
             if len(found) >= self.config.same_order:
                 break
         return np.asarray(found, np.int64)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from trajstore.connection import Connection
+from trajstore.filters import Scope
 
 
 # Named tuples: a scan builds one for every step, and a frozen dataclass takes more than four times as long.
@@ -61,18 +62,20 @@ class Measures(NamedTuple):
 
 
 OF_TRAJECTORIES = (
-    "SELECT success, reward, kpis, 0, NULL, NULL FROM trajectories WHERE namespace = ? AND seq <= ? ORDER BY seq"
+    "SELECT success, reward, kpis, 0, NULL, NULL FROM trajectories WHERE {condition} AND seq <= ? ORDER BY seq"
 )
 OF_STEPS = (
     "SELECT t.success, t.reward, t.kpis, count(s.seq), sum(s.latency_seconds), sum(s.cost_usd) "
     "FROM trajectories t LEFT JOIN steps s ON s.trajectory_seq = t.seq "
-    "WHERE t.namespace = ? AND t.seq <= ? GROUP BY t.seq ORDER BY t.seq"
+    "WHERE {condition} AND t.seq <= ? GROUP BY t.seq ORDER BY t.seq"
 )
 
 
-def scan_measures(connection: Connection, namespace: str, last: int, *, with_steps: bool) -> Sequence[Measures]:
-    """Of each trajectory of a namespace up to a number, in order; what takes a pass over the steps only on demand."""
-    rows = connection.execute(OF_STEPS if with_steps else OF_TRAJECTORIES, [namespace, last])
+def scan_measures(connection: Connection, scope: Scope, last: int, *, with_steps: bool) -> Sequence[Measures]:
+    """Of each trajectory of a scope up to a number, in order; what takes a pass over the steps only on demand."""
+    condition, values = scope.condition
+    sql = (OF_STEPS if with_steps else OF_TRAJECTORIES).format(condition=condition)
+    rows = connection.execute(sql, [*values, last])
     return [Measures(None if row[0] is None else bool(row[0]), *row[1:]) for row in rows]
 
 

@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.allowed import Allowed
+from trajstore.columns import Vocabulary
+from trajstore.experience import Experience
 from trajstore.recalled import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 
@@ -22,16 +28,27 @@ class Hit:
 
 
 def search(
-    recollection: Recollection, task: str, state: str = "", history: Sequence[PastStep] = (), *, k: int = 5
+    recollection: Recollection,
+    task: str,
+    state: str = "",
+    history: Sequence[PastStep] = (),
+    *,
+    k: int = 5,
+    sources: Sequence[str] = (),
+    tools: Sequence[str] = (),
 ) -> tuple[Hit, ...]:
-    """The `k` stored steps nearest to a situation in goal, state and order together, nearest first."""
+    """The `k` stored steps nearest to a situation in goal, state and order together, nearest first.
+
+    With `sources` only steps of their trajectories, with `tools` only calls of these; empty ones allow all.
+    """
     experience, retriever = recollection.experience, recollection.retriever
     goals = retriever.goal_similarities(experience.embed(render_goal(task)))
     texts = (
         experience.embed(render_state(state, history) or render_goal(task)),
         experience.embed(render_state(state, ()) or render_goal(task)),
     )
-    query = retriever.query(texts, goals, experience.tokens(history))
+    allowed = rows_of(experience, sources, tools)
+    query = retriever.query(texts, goals, experience.tokens(history), allowed=allowed)
     evidence = retriever.evidence(query)
     rows = evidence.rows[:k]
     keys = retriever.key_similarities(rows, query)
@@ -41,3 +58,24 @@ def search(
             map(experience.describe, rows.tolist()), evidence.similarities[:k], keys.tolist(), strict=True
         )
     )
+
+
+def rows_of(experience: Experience, sources: Sequence[str] = (), tools: Sequence[str] = ()) -> Allowed | None:
+    """The rows that come from some sources and call some tools, where any are named; None for all rows."""
+    masks = [
+        _named(vocabulary, names, experience.column(column))
+        for vocabulary, names, column in (
+            (experience.sources, sources, "source"),
+            (experience.tools, tools, "tool"),
+        )
+        if names
+    ]
+    return Allowed(np.logical_and.reduce(masks)) if masks else None
+
+
+def _named(known: Vocabulary, names: Sequence[str], column: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which rows of a column hold one of some names."""
+    is_meant = np.zeros(len(known) + 1, np.bool_)
+    is_meant[[known.known(name) for name in names]] = True
+    is_meant[-1] = False  # where the number of an unknown name points
+    return np.asarray(is_meant[column], np.bool_)

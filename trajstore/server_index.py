@@ -2,7 +2,8 @@
 
 Whoever asks holds neither vectors nor index.  A namespace of few texts is compared in full, a large one through
 pgvector's HNSW graph (Malkov & Yashunin 2018), which goes on until enough texts of the namespace were found: the
-namespace is a condition of the query, and nothing of another one ever leaves the server.
+namespace is a condition of the query, and nothing of another one ever leaves the server.  So are sources and tools,
+where some are asked for: what is left of the namespace decides how it is searched, and a rare source is found in full.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from trajstore.connection import AnyDatabase, Connection, Packed
 from trajstore.embedding import text_hash
 from trajstore.experience import play_back
+from trajstore.filters import ALL_STEPS, Wanted
 from trajstore.render import render_goal
 from trajstore.schema import Trajectory
 from trajstore.trajectory_table import read_chunk
@@ -49,7 +51,9 @@ BLIND = (
 )
 # Both give the texts of one namespace that are near, by inner product: of unit vectors, the cosine.
 EXACTLY = """
-WITH mine AS MATERIALIZED (SELECT DISTINCT {key}_hash AS text_hash FROM step_texts WHERE namespace = :namespace),
+WITH mine AS MATERIALIZED (
+    SELECT DISTINCT l.{key}_hash AS text_hash FROM step_texts l {joined} WHERE l.namespace = :namespace {wanted}
+),
 near AS MATERIALIZED (
     SELECT v.text_hash, -({vector} <#> :query) AS similarity FROM mine JOIN vectors v USING (text_hash)
     WHERE {is_indexed}
@@ -59,7 +63,8 @@ BY_GRAPH = """
 WITH near AS MATERIALIZED (
     SELECT v.text_hash, -({vector} <#> :query) AS similarity FROM vectors v
     WHERE {is_indexed} AND (
-        SELECT TRUE FROM step_texts l WHERE l.namespace = :namespace AND l.{key}_hash = v.text_hash LIMIT 1
+        SELECT TRUE FROM step_texts l {joined}
+        WHERE l.namespace = :namespace AND l.{key}_hash = v.text_hash {wanted} LIMIT 1
     ) ORDER BY {vector} <#> :query LIMIT :texts
 )
 """
@@ -71,10 +76,17 @@ GRAPH = (
     f"WITH (m = {LINKS}, ef_construction = {BUILD_BREADTH}) "
     "WHERE vector_dims(vector) = {dimension} AND is_searched = 1"
 )
+FEW = """
+SELECT count(*) FROM (SELECT 1 FROM step_texts l {joined} WHERE l.namespace = :namespace {wanted} LIMIT :limit) few
+"""
+# By way of its steps a rare source leads to its texts through indexes alone.
+JOINED = "JOIN steps s ON s.seq = l.step_seq JOIN trajectories t ON t.seq = s.trajectory_seq"
+OF_SOURCES, OF_TOOLS = "AND t.source = ANY(:sources::text[])", "AND s.tool = ANY(:tools::text[])"
 NEAREST_STEPS = """
 , best AS (
     SELECT DISTINCT ON (l.trajectory_seq) l.trajectory_seq, l.step_seq, n.similarity
-    FROM near n JOIN step_texts l ON l.namespace = :namespace AND l.{key}_hash = n.text_hash
+    FROM near n JOIN step_texts l ON l.namespace = :namespace AND l.{key}_hash = n.text_hash {joined}
+    WHERE TRUE {wanted}
     ORDER BY l.trajectory_seq, n.similarity DESC, l.step_seq
 ),
 top AS (SELECT * FROM best ORDER BY similarity DESC, trajectory_seq LIMIT :trajectories)
@@ -148,16 +160,23 @@ class ServerIndex:
             if is_wanted and self.kind(dimension) == "flat":
                 _build_graph(connection, count, dimension)
 
-    def nearest(self, namespace: str, key: Key, vector: NDArray[np.floating], k: int) -> tuple[NearStep, ...]:
-        """Of each of the `k` trajectories nearest to a unit vector, shape (D,), the nearest step; nearest first."""
+    def nearest(
+        self, namespace: str, key: Key, vector: NDArray[np.floating], k: int, wanted: Wanted = ALL_STEPS
+    ) -> tuple[NearStep, ...]:
+        """Of each of the `k` trajectories nearest to a unit vector, shape (D,), the nearest step; nearest first.
+
+        Only trajectories with a step that is `wanted` are found, and only such steps.
+        """
+        parts = _parts(key, len(vector), wanted)
         packed = Packed(np.asarray(vector).astype("<f2").tobytes())
-        texts = TEXTS_PER_TRAJECTORY * k
-        values = {"namespace": namespace, "query": packed, "texts": texts, "trajectories": k}
+        limit = self._graph_from_texts
+        values = {"namespace": namespace, "query": packed, "texts": TEXTS_PER_TRAJECTORY * k, "trajectories": k}
+        values |= {"sources": list(wanted.sources), "tools": list(wanted.tools), "limit": limit}
         with self._database.snapshot() as connection:
-            is_small = _is_small(connection, namespace, self._graph_from_texts)
-            rows = _found(connection, EXACTLY if is_small else BY_GRAPH, key, len(vector), values)
-            if not is_small and len(rows) < k:  # the graph gave up before it had enough of the namespace
-                rows = _found(connection, EXACTLY, key, len(vector), values)
+            (few,) = connection.execute(FEW.format(**parts), values).fetchone()
+            rows = _found(connection, EXACTLY if few < limit else BY_GRAPH, parts, values)
+            if few >= limit and len(rows) < k:  # the graph gave up before it had enough of them
+                rows = _found(connection, EXACTLY, parts, values)
         return tuple(NearStep(trajectory, step, float(similarity)) for trajectory, step, similarity in rows)
 
 
@@ -200,19 +219,20 @@ def _counter() -> str:
     return f"linked/{LAYOUT}"
 
 
-def _is_small(connection: Connection, namespace: str, limit: int) -> bool:
-    (count,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM step_texts WHERE namespace = ? LIMIT ?) few", [namespace, limit]
-    ).fetchone()
-    return bool(count < limit)
-
-
-def _found(
-    connection: Connection, query: str, key: Key, dimension: int, values: dict[str, object]
-) -> list[tuple[str, int, float]]:
-    parts = {
+def _parts(key: Key, dimension: int, wanted: Wanted) -> dict[str, str]:
+    """What a query is put together from: which texts, of which vectors, and which steps."""
+    conditions = [OF_SOURCES] if wanted.sources else []
+    conditions += [OF_TOOLS] if wanted.tools else []
+    return {
         "key": key,
         "vector": f"v.vector::halfvec({dimension})",
         "is_indexed": f"vector_dims(v.vector) = {dimension} AND v.is_searched = 1",
+        "joined": JOINED if conditions else "",
+        "wanted": " ".join(conditions),
     }
+
+
+def _found(
+    connection: Connection, query: str, parts: dict[str, str], values: dict[str, object]
+) -> list[tuple[str, int, float]]:
     return connection.execute((query + NEAREST_STEPS).format(**parts), values).fetchall()

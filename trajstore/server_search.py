@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trajstore.embedding import Embedder
 from trajstore.errors import StoreUnavailable
 from trajstore.experience import Experience, embedded_texts
-from trajstore.filters import TrajectoryFilter
+from trajstore.filters import ALL_STEPS, TrajectoryFilter, Wanted
 from trajstore.recalled import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 from trajstore.retriever import Retriever, RetrieverConfig
@@ -23,12 +23,13 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is searched for: the task, what the agent knows, and the steps before, in one namespace."""
+    """What is searched for: the task, what the agent knows, and the steps before, among some steps of a namespace."""
 
     task: str
     state: str
     past: Sequence[PastStep]
     namespace: str
+    wanted: Wanted = ALL_STEPS
 
 
 def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress | None = None) -> None:
@@ -55,13 +56,13 @@ def refresh(store: TrajectoryStore, embedder: Embedder, on_progress: OnProgress 
 def recollect_near(
     store: TrajectoryStore, embedder: Embedder, situation: Situation, *, pool: int = POOL
 ) -> Recollection:
-    """The `pool` trajectories nearest in state and as many nearest in goal, ready for retrieval."""
+    """The `pool` trajectories with wanted steps nearest in state, and as many nearest in goal, ready for retrieval."""
     mark, goal = store.mark, render_goal(situation.task)
     state = render_state(situation.state, situation.past) or goal
     near = {
         found.trajectory
         for key, vector in zip(KEYS, embedder.embed([state, goal]), strict=True)
-        for found in store.server_index.nearest(situation.namespace, key, vector, pool)
+        for found in store.server_index.nearest(situation.namespace, key, vector, pool, situation.wanted)
     }
     where = TrajectoryFilter(namespace=situation.namespace, ids=tuple(sorted(near)))
     trajectories = tuple(store.trajectories(where))

@@ -21,7 +21,7 @@ from trajstore.erasing import BY_ID, BY_NAMESPACE, BY_SOURCE, count_revision, er
 from trajstore.errors import DamagedStore, EmbedderMismatch, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
 from trajstore.faultpoints import faultpoint
-from trajstore.filters import EVERYTHING, TrajectoryFilter
+from trajstore.filters import EVERYTHING, Scope, TrajectoryFilter
 from trajstore.identity import EmbedderIdentity
 from trajstore.limits import Limits
 from trajstore.logbook import EpisodeRow, Logbook, Reported, end_episode
@@ -166,9 +166,10 @@ class TrajectoryStore:
         """Trajectories in the order in which they were added, read in chunks."""
         return self._read(*where.sql())
 
-    def added(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> Iterator[Trajectory]:
-        """Trajectories of a namespace that came after one mark and not after another, in order, read in chunks."""
-        return self._read("namespace = ? AND seq <= ?", [namespace, up_to.last], since.last)
+    def added(self, scope: Scope, up_to: Mark, *, since: Mark = BEGINNING) -> Iterator[Trajectory]:
+        """Trajectories of a scope that came after one mark and not after another, in order, read in chunks."""
+        condition, values = scope.condition
+        return self._read(f"{condition} AND seq <= ?", [*values, up_to.last], since.last)
 
     def _read(self, condition: str, values: Sequence[Any], after: int = 0) -> Iterator[Trajectory]:
         while True:
@@ -202,15 +203,15 @@ class TrajectoryStore:
             rows = connection.execute("SELECT id FROM trajectories WHERE namespace = ? ORDER BY seq", [namespace])
             return tuple(row[0] for row in rows)
 
-    def content(self, namespace: str, up_to: Mark, *, since: Mark = BEGINNING) -> tuple[TrajectoryContent, ...]:
-        """Which trajectories of a namespace came after one mark and not after another, in order, and what they hold."""
+    def content(self, scope: Scope, up_to: Mark, *, since: Mark = BEGINNING) -> tuple[TrajectoryContent, ...]:
+        """Which trajectories of a scope came after one mark and not after another, in order, and what they hold."""
         with self._database.reading() as connection:
-            return read_content(connection, namespace, since.last, up_to.last)
+            return read_content(connection, scope, since.last, up_to.last)
 
-    def measures(self, namespace: str, up_to: Mark, *, with_steps: bool) -> tuple[Measures, ...]:
-        """What KPIs are measured by, of each trajectory of a namespace up to a mark, in order; see `Measures`."""
+    def measures(self, scope: Scope, up_to: Mark, *, with_steps: bool) -> tuple[Measures, ...]:
+        """What KPIs are measured by, of each trajectory of a scope up to a mark, in order; see `Measures`."""
         with self._database.reading() as connection:
-            return tuple(scan_measures(connection, namespace, up_to.last, with_steps=with_steps))
+            return tuple(scan_measures(connection, scope, up_to.last, with_steps=with_steps))
 
     def content_hashes(self) -> dict[str, str]:
         """The content hash of every trajectory by its id, as it was when it was added."""
@@ -308,6 +309,11 @@ class TrajectoryStore:
                 "SELECT content, checksum FROM artifacts WHERE name = ? AND key = ?", [name, key]
             ).fetchone()
         return bytes(row[0]) if row and row_checksum(name, key, row[0]) == row[1] else None
+
+    def artifact_names(self) -> tuple[str, ...]:
+        """The names of all that is kept as derived."""
+        with self._database.reading() as connection:
+            return tuple(row[0] for row in connection.execute("SELECT name FROM artifacts ORDER BY name"))
 
     def put_artifact(self, name: str, key: str, content: bytes) -> None:
         """Keep something derived; one for each name."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from trajstore.connection import Connection
 from trajstore.errors import DamagedStore, InvalidRecord
+from trajstore.filters import Scope
 from trajstore.rows import STEP_COLUMNS, STEP_NAMES, TRAJECTORY_COLUMNS, TRAJECTORY_NAMES, Row, TrajectoryRow, from_rows
 from trajstore.schema import Trajectory
 
@@ -90,10 +91,11 @@ def read_hashes(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT id, content_hash FROM trajectories ORDER BY seq"))
 
 
-def read_content(connection: Connection, namespace: str, after: int, last: int) -> tuple[TrajectoryContent, ...]:
-    """Which trajectories of a namespace there are after one number and not after another, in order."""
-    sql = "SELECT seq, id, content_hash FROM trajectories WHERE namespace = ? AND seq > ? AND seq <= ? ORDER BY seq"
-    return tuple(map(TrajectoryContent._make, connection.execute(sql, [namespace, after, last])))
+def read_content(connection: Connection, scope: Scope, after: int, last: int) -> tuple[TrajectoryContent, ...]:
+    """Which trajectories of a scope there are after one number and not after another, in order."""
+    condition, values = scope.condition
+    sql = f"SELECT seq, id, content_hash FROM trajectories WHERE {condition} AND seq > ? AND seq <= ? ORDER BY seq"  # noqa: S608 - marks
+    return tuple(map(TrajectoryContent._make, connection.execute(sql, [*values, after, last])))
 
 
 def _read(row: Row, steps: Sequence[Row]) -> Trajectory:

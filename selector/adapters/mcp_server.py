@@ -35,6 +35,7 @@ from selector.adapters.mcp_records import (
 from selector.adapters.ranking import by_evidence, has_opinion
 from trajstore import __version__
 from trajstore.errors import TrajstoreError
+from trajstore.filters import Wanted
 from trajstore.recalled import Recollection
 from trajstore.render import PastStep
 from trajstore.schema import Outcome, ToolSpec
@@ -158,10 +159,13 @@ class Guide:
         state: str = "",
         history: Annotated[list[Text] | None, Field(description="Tools called so far.")] = None,
         limit: Annotated[int, Field(ge=1, le=MOST_FOUND)] = 5,
+        sources: Annotated[list[Text] | None, Field(description="Only steps that one of these supplied.")] = None,
+        tools: Annotated[list[Text] | None, Field(description="Only calls of one of these tools.")] = None,
     ) -> FoundSteps:
         """Find the stored steps that are nearest to a situation."""
         past = tuple(PastStep(name) for name in history or ())
-        return await self._do(lambda: self._search(task, state, past, limit))
+        wanted = Wanted(tuple(sources or ()), tuple(tools or ()))
+        return await self._do(lambda: self._search(task, state, past, limit, wanted))
 
     async def statistics(self) -> str:
         """How much is stored, as JSON."""
@@ -175,15 +179,14 @@ class Guide:
     async def _do(self, work: Callable[[], Result]) -> Result:
         return await asyncio.shield(asyncio.wrap_future(self._advisor.submit(work)))
 
-    def _search(self, task: str, state: str, past: tuple[PastStep, ...], limit: int) -> FoundSteps:
+    def _search(self, task: str, state: str, past: tuple[PastStep, ...], limit: int, wanted: Wanted) -> FoundSteps:
         store, room = self._advisor.selector.store, self._advisor.selector.room(self._advisor.settings.namespace)
         room.keep_up()
         known = room.knowledge
         if not len(known.experience):
             return FoundSteps(steps=[])
-        hits = search(
-            Recollection(store.mark, (), known.experience, known.retriever, tuple), task, state, past, k=limit
-        )
+        loaded = Recollection(store.mark, (), known.experience, known.retriever, tuple)
+        hits = search(loaded, task, state, past, k=limit, sources=wanted.sources, tools=wanted.tools)
         found = {hit.trajectory: store.get(hit.trajectory) for hit in hits}
         return FoundSteps(
             steps=[
@@ -202,7 +205,6 @@ class Guide:
 
     def _pruned(self) -> PrunedTools:
         room = self._advisor.selector.room(self._advisor.settings.namespace)
-        rows = self._advisor.selector.store.logbook.prunings(room.namespace)
         return PrunedTools(
             pruned=[
                 PrunedTool(
@@ -212,7 +214,7 @@ class Guide:
                     reason=row.reason,
                     until=row.until,
                 )
-                for row in rows
+                for row in room.prunings()
                 if row.status in ("quarantined", "probing")
             ]
         )

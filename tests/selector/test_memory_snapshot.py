@@ -16,6 +16,7 @@ from selector.situation import Situation
 from trajstore import Step, Task, Trajectory, TrajectoryStore
 from trajstore.embedding import HashedEmbedder
 from trajstore.errors import DamagedStore
+from trajstore.filters import Scope
 from trajstore.logbook import PruningRow
 from trajstore.snapshot import SnapshotCache
 from trajstore.store import index_folder
@@ -101,7 +102,7 @@ def test_what_the_store_measures_is_what_the_trajectories_show(filled, name):
     filled.add_many([replace(booking(70), kpis={"own": 3.0, "cost_usd": 9.0}), Trajectory(task=Task("nothing done"))])
     with_steps = needs_steps(RewardSpec((Kpi(name),)))
     assert with_steps == (name in {"steps", "latency_seconds", "cost_usd"})
-    found = [measured_by(one) for one in filled.measures("default", filled.mark, with_steps=with_steps)]
+    found = [measured_by(one) for one in filled.measures(Scope("default"), filled.mark, with_steps=with_steps)]
     for one, trajectory in zip(found, filled.trajectories(), strict=True):
         expected = measured(trajectory)
         assert (name in one) == (name in expected)
@@ -111,6 +112,6 @@ def test_what_the_store_measures_is_what_the_trajectories_show(filled, name):
 def test_kpis_that_cannot_be_read_are_named(filled):
     with filled.lent_connection() as connection:
         connection.execute("UPDATE trajectories SET kpis = '{broken'")
-    measures, *_ = filled.measures("default", filled.mark, with_steps=False)
+    measures, *_ = filled.measures(Scope("default"), filled.mark, with_steps=False)
     with pytest.raises(DamagedStore, match="broken"):
         measured_by(measures)

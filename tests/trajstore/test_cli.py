@@ -32,6 +32,21 @@ def test_ingest_prints_what_scripts_read_and_nothing_else(log: Path, store_path:
     assert ran.data == {"added": 2, "duplicates": 0, "rejected": [], "steps": 2}
 
 
+def test_a_search_keeps_to_the_sources_and_tools_that_are_named(log: Path, filled: Path, tmp_path: Path):
+    other = write_log(tmp_path / "other.jsonl", "close the door", source="others")
+    assert trajstore("ingest", other, "--db", filled).exit_code == 0
+
+    def tasks(*options: str) -> set[str]:
+        found = trajstore("search", "--db", filled, "--task", "open the door", "-k", "9", *options, "--json")
+        return {hit["trajectory"] for hit in found.data["hits"]}
+
+    of_others = tasks("--source", "others")
+    assert len(tasks()) == 3
+    assert len(of_others) == 1
+    assert tasks("--source", "others", "--source", "nobody", "--tool", "look", "--tool", "fly") == of_others
+    assert tasks("--tool", "fly") == tasks("--source", "nobody") == set()
+
+
 def test_a_second_ingest_adds_nothing(log: Path, filled: Path):
     before = trajstore("stats", "--db", filled, "--json").data
     assert trajstore("ingest", log, "--db", filled, "--json").data == {

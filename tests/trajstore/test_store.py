@@ -14,7 +14,7 @@ from trajectory_samples import EVERYTHING_USED, content, make_step, make_traject
 from trajstore.embedding import text_hash
 from trajstore.errors import EmbedderMismatch, InvalidRecord, StoreUnavailable, UnknownTrajectory, UsageError
 from trajstore.experience import embedded_texts
-from trajstore.filters import TrajectoryFilter
+from trajstore.filters import Scope, TrajectoryFilter
 from trajstore.identity import EmbedderIdentity
 from trajstore.logbook import DecisionRow, EpisodeRow
 from trajstore.rows import LARGEST_TEXT
@@ -450,13 +450,13 @@ def test_what_is_measured_and_what_is_held_is_told_in_order_on_every_database(st
     )
     mark = store.mark
     store.add(make_trajectory("later"))
-    found = store.measures("default", mark, with_steps=True)
+    found = store.measures(Scope("default"), mark, with_steps=True)
     assert [(one.success, one.reward, one.steps, one.latency_seconds, one.cost_usd) for one in found] == [
         (True, 1.0, 2, 1.0, 0.5),
         (None, None, 2, None, None),
         (False, 1.0, 0, None, None),
     ]
-    assert [one.kpis for one in store.measures("default", mark, with_steps=False)] == ['{"own":1.0}', "{}", "{}"]
-    content = store.content("default", mark)
+    assert [one.kpis for one in store.measures(Scope("default"), mark, with_steps=False)] == ['{"own":1.0}', "{}", "{}"]
+    content = store.content(Scope("default"), mark)
     assert [(one.id, one.content_hash) for one in content] == [(one, store.content_hashes()[one]) for one in ids]
-    assert store.content("default", store.mark, since=mark)[0].seq > content[-1].seq
+    assert store.content(Scope("default"), store.mark, since=mark)[0].seq > content[-1].seq

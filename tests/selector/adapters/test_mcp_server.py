@@ -97,6 +97,15 @@ async def test_an_episode_that_is_finished_is_learned_from_at_once():
     assert nearest["similarity"] > 0.9
 
 
+async def test_a_search_shows_only_steps_of_the_tools_and_sources_asked_for():
+    with advised("suggest") as advisor:
+        async with client_of(advisor) as client:
+            for wanted in ({"tools": ["calculate"]}, {"tools": ["search"], "sources": ["nobody"]}):
+                found = await client.call_tool("search_trajectories", {"task": TASK, "limit": 50, **wanted})
+                steps = (found.structured_content or {})["steps"]
+                assert {one["tool"] for one in steps} == ({"calculate"} if "sources" not in wanted else set())
+
+
 async def test_episodes_of_clients_at_once_keep_apart():
     with advised("suggest") as advisor:
         server = make_server(advisor)
