@@ -1,8 +1,10 @@
 """Nearest vectors by inner product: the one file that FAISS enters through.
 
-Exact while small, a graph (HNSW, Malkov & Yashunin 2018) with 16-bit entries when large.  An index never changes: rows
-that came later are scanned exactly beside it, and removals rebuild it.  FAISS is imported when an index is first built
-or loaded.
+Exact while small.  Then every row has a short code, 4 bits for two entries (product quantization, Jégou, Douze &
+Schmid 2011), all of which are read in registers (André, Kermarrec & Le Scouarnec 2015), and the nearest by code are
+compared in 16-bit entries.  When large, a graph (HNSW, Malkov & Yashunin 2018) with such entries.  An index never
+changes: rows that came later are scanned exactly beside it, and removals rebuild it.  FAISS is imported when an index
+is first built or loaded.
 """
 
 import hashlib
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 
 from trajstore.errors import DamagedStore
 
-IndexKind = Literal["flat", "hnsw", "hnsw-sq8"]
-GRAPH_FROM_ROWS = 20_000
+IndexKind = Literal["flat", "codes", "hnsw", "hnsw-sq8"]
+CODES_FROM_ROWS = 5_000
+GRAPH_FROM_ROWS = 50_000
 COMPRESS_FROM_ROWS = 2_000_000
 TRAINED_ROWS = 100_000
 DIGEST_BYTES = 16
@@ -27,6 +30,10 @@ BUILD_BREADTH = 80
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
+CODED_ENTRIES, CODE_BITS = 2, 4
+LEAST_COMPARED, COMPARED_TIMES = 320, 2.0
+CODING_STEPS, CODING_ROWS = 10, 1024
+EXACT_SHARE = 8
 Vectors = NDArray[np.float32]
 
 
@@ -52,10 +59,11 @@ class VectorIndex:
         if not all(np.isfinite(vectors[first : first + BLOCK]).all() for first in range(0, len(vectors), BLOCK)):
             raise DamagedStore("the vectors to index hold values that are not finite; run trajstore doctor --repair")
         kind = kind or fitting_kind(len(vectors))
+        kind = "flat" if kind == "codes" and not _has_codes(vectors) else kind
         index = _empty(faiss, kind, vectors.shape[1])
         with _threads(faiss, _most_threads()):
             if not index.is_trained:
-                index.train(vectors[:TRAINED_ROWS] if len(vectors) else np.zeros((1, vectors.shape[1]), np.float32))
+                index.train(_training(vectors, CODING_ROWS if kind == "codes" else TRAINED_ROWS))
             index.add(vectors)
         return cls(index, kind)
 
@@ -86,9 +94,22 @@ class VectorIndex:
         """The `k` rows nearest to `query`, shape (D,)."""
         if not len(self) or k < 1:
             return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        similarities, rows = self._index.search(query[None].astype(np.float32), min(k, len(self)))
+        entries, k = query[None].astype(np.float32), min(k, len(self))
+        similarities, rows = (self._search_codes if self.kind == "codes" else self._index.search)(entries, k)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
         return Neighbours(rows[0, :found], similarities[0, :found])
+
+    def _search_codes(self, query: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """The nearest of those that are nearest by code; of all where most are asked for, which codes only delay."""
+        index = self._index
+        if k > len(self) // EXACT_SHARE:
+            exact: tuple[Vectors, NDArray[np.int64]] = index.refine_index.search(query, k)
+            return exact
+        times = max(COMPARED_TIMES, LEAST_COMPARED / k)
+        found: tuple[Vectors, NDArray[np.int64]] = index.search(
+            query, k, params=load_faiss().IndexRefineSearchParameters(k_factor=times)
+        )
+        return found
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
@@ -114,13 +135,13 @@ def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], oth
 
 
 def fitting_kind(rows: int) -> IndexKind:
-    """What suits a number of rows: exact while that is quicker, then a graph, at last one with 8 bits an entry.
+    """What suits a number of rows: exact, by codes, a graph, at last one with 8 bits an entry, whichever is quickest.
 
-    >>> fitting_kind(1_000), fitting_kind(50_000), fitting_kind(5_000_000)
-    ('flat', 'hnsw', 'hnsw-sq8')
+    >>> fitting_kind(1_000), fitting_kind(10_000), fitting_kind(50_000), fitting_kind(5_000_000)
+    ('flat', 'codes', 'hnsw', 'hnsw-sq8')
     """
     if rows < GRAPH_FROM_ROWS:
-        return "flat"
+        return "flat" if rows < CODES_FROM_ROWS else "codes"
     return "hnsw" if rows < COMPRESS_FROM_ROWS else "hnsw-sq8"
 
 
@@ -161,15 +182,37 @@ class _threads:  # noqa: N801 - a context manager reads as a verb
 
 def _empty(faiss: Any, kind: IndexKind, dimension: int) -> Any:  # Any: as above
     entry = faiss.ScalarQuantizer.QT_8bit if kind == "hnsw-sq8" else faiss.ScalarQuantizer.QT_fp16
-    if kind == "flat":
-        return faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
+    if kind in ("flat", "codes"):
+        exact = faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
+        return exact if kind == "flat" else _coded(faiss, exact)
     index = faiss.IndexHNSWSQ(dimension, entry, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_BREADTH
     index.hnsw.efSearch = COMPRESSED_BREADTH if kind == "hnsw-sq8" else SEARCH_BREADTH
     return index
 
 
+def _coded(faiss: Any, exact: Any) -> Any:  # Any: as above
+    """Codes of the rows before an index that compares those that are nearest by code."""
+    codes = faiss.IndexPQFastScan(exact.d, exact.d // CODED_ENTRIES, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    centres = codes.pq.cp
+    centres.niter, centres.max_points_per_centroid, centres.min_points_per_centroid = CODING_STEPS, CODING_ROWS, 1
+    return faiss.IndexRefine(codes, exact)
+
+
+def _has_codes(vectors: Vectors) -> bool:
+    """Whether there are rows enough to find codes in, of entries that can share a code."""
+    return len(vectors) >= 1 << CODE_BITS and vectors.shape[1] % CODED_ENTRIES == 0
+
+
+def _training(vectors: Vectors, most: int) -> Vectors:
+    """At most so many rows, spread over all; one of zeros where there is none."""
+    every = -(-len(vectors) // most) or 1
+    return vectors[::every] if len(vectors) else np.zeros((1, vectors.shape[1]), np.float32)
+
+
 def _kind_of(faiss: Any, index: Any) -> IndexKind:  # Any: as above
+    if isinstance(index, faiss.IndexRefine):
+        return "codes"
     if not isinstance(index, faiss.IndexHNSW):
         return "flat"
     storage = faiss.downcast_index(index.storage)
