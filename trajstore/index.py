@@ -39,10 +39,27 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Row numbers and similarities, nearest first; shape (k,) each, k no larger than the rows there are."""
+    """Row numbers, and similarities (NaN: not known); shape (k,) each, k no larger than the rows there are.
+
+    Nearest first where one index gives them.
+    """
 
     rows: NDArray[np.int64]
     similarities: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64]) -> "Neighbours":
+        """Rows of which no similarity is known."""
+        return cls(rows, np.full(len(rows), np.nan, np.float32))
+
+    def at(self, places: NDArray[np.intp] | NDArray[np.bool_]) -> "Neighbours":
+        """Those at some places."""
+        return Neighbours(self.rows[places], self.similarities[places])
+
+    def and_rows(self, rows: NDArray[np.int64]) -> "Neighbours":
+        """These, and behind them rows of which no similarity is known."""
+        unknown = np.full(len(rows), np.nan, np.float32)
+        return Neighbours(np.concatenate([self.rows, rows]), np.concatenate([self.similarities, unknown]))
 
 
 class VectorIndex:
@@ -91,12 +108,14 @@ class VectorIndex:
         return int(self._index.d)
 
     def search(self, query: Vectors, k: int) -> Neighbours:
-        """The `k` rows nearest to `query`, shape (D,)."""
+        """The `k` rows nearest to `query`, shape (D,); similarities by 8-bit entries are too rough to be told (NaN)."""
         if not len(self) or k < 1:
             return Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32))
         entries, k = query[None].astype(np.float32), min(k, len(self))
         similarities, rows = (self._search_codes if self.kind == "codes" else self._index.search)(entries, k)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
+        if self.kind == "hnsw-sq8":
+            similarities.fill(np.nan)
         return Neighbours(rows[0, :found], similarities[0, :found])
 
     def _search_codes(self, query: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:

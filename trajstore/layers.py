@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.index import VectorIndex
+from trajstore.index import Neighbours, VectorIndex
 
 TAIL_ROWS = 2048
 LATER_SHARE = 8
@@ -39,16 +39,24 @@ class Layers:
             return self
         return Layers(self.main, VectorIndex.build(vectors[len(self.main) :]))
 
-    def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows."""
-        found = [self.main.search(query, k).rows]
+    def search(self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]) -> Neighbours:
+        """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows.
+
+        Similarities are those of the vectors, but for 16-bit rounding; NaN where an index only knows them roughly.
+        """
+        found = self.main.search(query, k)
         if len(self.main) == len(vectors):
-            return found[0]
+            return found
+        rows, similarities = [found.rows], [found.similarities]
         if self.recent is not None:
-            found.append(self.recent.search(query, k).rows + len(self.main))
+            recent = self.recent.search(query, k)
+            rows.append(recent.rows + len(self.main))
+            similarities.append(recent.similarities)
         tail = vectors[self.indexed :] @ query
         nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
-        return np.concatenate([*found, nearest + self.indexed])
+        return Neighbours(
+            np.concatenate([*rows, nearest + self.indexed]), np.concatenate([*similarities, tail[nearest]])
+        )
 
 
 def is_near(kept: int, rows: int) -> bool:

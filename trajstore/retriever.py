@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.experience import Experience, suffix_keys
-from trajstore.index import IndexKind, VectorIndex, inner_products
+from trajstore.index import IndexKind, Neighbours, VectorIndex, inner_products
 from trajstore.layers import Layers
 from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, numbered
 from trajstore.scaling import Scaled, ScaledVectors
@@ -249,29 +249,32 @@ class Retriever:
 
     def evidence(self, query: Query) -> Evidence:
         """The weighted stored steps behind one decision: at most `nearest` by each similarity; failures apart."""
-        rows = self._pool(query)
-        similarities = self._joint(rows, query)
-        background = similarities[:, len(rows) :]
-        kept = self._nearest(rows, similarities[:, : len(rows)])
-        rows, similarities = rows[kept], similarities.take(kept, axis=1)
+        near = self._pool(query)
+        similarities, count = self._joint(near, query), len(near.rows)
+        background = similarities[:, count:]
+        kept = self._nearest(near.rows, similarities[:, :count])
+        rows, similarities = near.rows[kept], similarities.take(kept, axis=1)
         owners = self._experience.column("trajectory").take(rows)
         kernels = self._kernel(similarities, background, numbered(owners)) if len(rows) else similarities
         return Evidence(rows, owners, similarities[0], kernels)
 
-    def _pool(self, query: Query) -> Rows:
-        """Rows near in state, and the newest ones with the same order of steps, without the excluded."""
+    def _pool(self, query: Query) -> Neighbours:
+        """Rows near in state, and the newest ones with the same order of steps, without the excluded; numbers rise.
+
+        Similarities are those in state, as the search gave them; NaN where it gave none.
+        """
         wanted = self.config.pool
         while True:
             allowed = self._allowed(self._layers.search(query.state, wanted, self.states), query)
-            is_enough = len(allowed) >= min(self.config.pool, self.config.nearest)
+            is_enough = len(allowed.rows) >= min(self.config.pool, self.config.nearest)
             if wanted >= len(self.states) or (
-                is_enough and not (wanted == self.config.pool and self._is_crowded(allowed))
+                is_enough and not (wanted == self.config.pool and self._is_crowded(allowed.rows))
             ):
                 break
             wanted *= 4
-        if not self._keys.order:
-            return distinct(allowed)
-        return distinct(np.concatenate([allowed, self._allowed(self._same_order(query), query)]))
+        if self._keys.order:
+            allowed = allowed.and_rows(self._allowed(Neighbours.of(self._same_order(query)), query).rows)
+        return allowed.at(distinct(allowed.rows))
 
     def _is_crowded(self, rows: Rows) -> bool:
         """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
@@ -288,11 +291,10 @@ class Retriever:
         usual = ((sources == most).mean(), 1.0 - believed.mean())
         return any(one > max(CROWDED, CROWDED_TIMES * other) for one, other in zip(shares, usual, strict=True))
 
-    def _allowed(self, rows: Rows, query: Query) -> Rows:
-        if query.excluded is None or not len(rows):
-            return rows
-        kept: Rows = rows[~query.excluded[self._experience.column("trajectory")[rows]]]
-        return kept
+    def _allowed(self, near: Neighbours, query: Query) -> Neighbours:
+        if query.excluded is None or not len(near.rows):
+            return near
+        return near.at(~query.excluded[self._experience.column("trajectory")[near.rows]])
 
     def _same_order(self, query: Query) -> Rows:
         found: list[int] = []
@@ -304,31 +306,38 @@ class Retriever:
 
     def key_similarities(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows to the query by goal, by state and by order; shape (rows, 3)."""
-        return np.stack(self._by_key(rows, query), axis=1)[: len(rows)]
+        return np.stack(self._by_key(Neighbours.of(rows), query), axis=1)[: len(rows)]
 
-    def _by_key(self, rows: Rows, query: Query) -> tuple[Floats, Floats, Floats]:
+    def _by_key(self, near: Neighbours, query: Query) -> tuple[Floats, Floats, Floats]:
         """Similarities of rows, and of the background behind them; shape (rows + B,) each."""
-        experience, known = self._experience, self._background
+        experience, known, rows = self._experience, self._background, near.rows
         goals = np.concatenate([experience.column("goal").take(rows), known.goals])
-        states = inner_products(query.state, self.states, rows, known.states)
         suffixes = np.concatenate([experience.column("suffix").take(rows, axis=0), known.suffixes])
-        return query.goal_similarities.take(goals), states, agreement(suffixes, query.suffix)
+        return query.goal_similarities.take(goals), self._states_like(near, query), agreement(suffixes, query.suffix)
+
+    def _states_like(self, near: Neighbours, query: Query) -> Floats:
+        """Similarities in state: as they are known, of the other rows by their vectors, and of the background."""
+        unknown = np.flatnonzero(np.isnan(near.similarities))
+        compared = inner_products(query.state, self.states, near.rows[unknown], self._background.states)
+        found = np.concatenate([near.similarities, compared[len(unknown) :]])
+        found[unknown] = compared[: len(unknown)]
+        return found
 
     def _moments_like(self, rows: Rows, query: Query) -> Floats:
         moments = self._experience.column("moment").take(rows).astype(np.int64)
         return inner_products(query.moment, self._moments, moments, self._background.moments)
 
-    def _joint(self, rows: Rows, query: Query) -> Floats:
+    def _joint(self, near: Neighbours, query: Query) -> Floats:
         """Similarity of rows, and of the background behind them: in all keys, in content, and of their moments.
 
         Shape (3, rows + B): with so few rows a call of NumPy costs more than its work, so both are compared at once.
         """
-        keys, (goal, state, order) = self._keys, self._by_key(rows, query)
+        keys, (goal, state, order) = self._keys, self._by_key(near, query)
         content = keys.state * state + keys.goal * goal
         made = np.empty((3, len(content)), np.float32)
         np.add(content, keys.order * order, out=made[0])
         np.divide(content, keys.state + keys.goal or 1.0, out=made[1])
-        made[2] = self._moments_like(rows, query)
+        made[2] = self._moments_like(near.rows, query)
         return made
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:

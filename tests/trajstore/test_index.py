@@ -76,6 +76,11 @@ def test_codes_compare_all_rows_where_most_are_asked_for():
     assert VectorIndex.build(vectors, "codes").search(query, 100).rows.tolist() == exact.rows.tolist()
 
 
+def test_an_index_of_8_bits_does_not_tell_similarities():
+    vectors = unit_vectors(200, 16)
+    assert np.isnan(VectorIndex.build(vectors, "hnsw-sq8").search(vectors[7], 5).similarities).all()
+
+
 @pytest.mark.parametrize(("count", "dimension"), [(15, 16), (100, 7), (0, 16)])
 def test_rows_that_are_too_few_or_of_odd_width_are_compared_without_codes(count, dimension):
     assert VectorIndex.build(unit_vectors(count, dimension), "codes").kind == "flat"
