@@ -107,6 +107,14 @@ class VectorIndex:
         """Entries of a vector."""
         return int(self._index.d)
 
+    def pages(self) -> list[NDArray[np.generic]]:
+        """What a search of a graph reads, without a copy: its links, then its entries.  Nothing of other kinds."""
+        if not self.kind.startswith("hnsw"):
+            return []
+        faiss = load_faiss()
+        read = self._index.hnsw.neighbors, faiss.downcast_index(self._index.storage).codes
+        return [np.asarray(_Owned(faiss.rev_swig_ptr(one.data(), one.size()), self._index)) for one in read]
+
     def search(self, query: Vectors, k: int) -> Neighbours:
         """The `k` rows nearest to `query`, shape (D,); similarities by 8-bit entries are too rough to be told (NaN)."""
         if not len(self) or k < 1:
@@ -137,6 +145,13 @@ class VectorIndex:
         except RuntimeError as error:  # all that FAISS raises
             raise OSError(f"{path.name} cannot be written: {error}") from error
         return file_digest(path)
+
+
+class _Owned:
+    """An array's memory, and the object that it belongs to: whatever array is made of this keeps it alive."""
+
+    def __init__(self, array: NDArray[np.generic], owner: object) -> None:
+        self.__array_interface__, self.owner = array.__array_interface__, owner
 
 
 def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], others: Vectors) -> Vectors:

@@ -28,6 +28,10 @@ class ThinnedIndex(VectorIndex):
         """Entries of a vector."""
         return self._whole.dimension
 
+    def pages(self) -> list[NDArray[np.generic]]:
+        """What a search of the whole index reads."""
+        return self._whole.pages()
+
     def search(self, query: Vectors, k: int) -> Neighbours:
         """At most `k` of the rows nearest to `query`, shape (D,)."""
         if not self._length or k < 1:
