@@ -26,7 +26,8 @@ COMPRESS_FROM_ROWS = 2_000_000
 TRAINED_ROWS = 100_000
 DIGEST_BYTES = 16
 GRAPH_LINKS = 32
-BUILD_BREADTH = 80
+BUILD_BREADTH, WIDE_BUILD_BREADTH = 80, 160
+WIDE_FROM_ROWS = 300_000
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
@@ -78,6 +79,8 @@ class VectorIndex:
         kind = kind or fitting_kind(len(vectors))
         kind = "flat" if kind == "codes" and not _has_codes(vectors) else kind
         index = _empty(faiss, kind, vectors.shape[1])
+        if kind.startswith("hnsw"):
+            index.hnsw.efConstruction = build_breadth(len(vectors))
         with _threads(faiss, _most_threads()):
             if not index.is_trained:
                 index.train(_training(vectors, CODING_ROWS if kind == "codes" else TRAINED_ROWS))
@@ -179,6 +182,15 @@ def fitting_kind(rows: int) -> IndexKind:
     return "hnsw" if rows < COMPRESS_FROM_ROWS else "hnsw-sq8"
 
 
+def build_breadth(rows: int) -> int:
+    """How many rows a graph of so many looks at to link each: more where each has more near ones than links.
+
+    >>> build_breadth(100_000), build_breadth(1_000_000)
+    (80, 160)
+    """
+    return BUILD_BREADTH if rows < WIDE_FROM_ROWS else WIDE_BUILD_BREADTH
+
+
 def file_digest(path: Path) -> str:
     """The hash that an index file is known by (BLAKE2b, 32 hex digits)."""
     with path.open("rb") as file:
@@ -220,7 +232,6 @@ def _empty(faiss: Any, kind: IndexKind, dimension: int) -> Any:  # Any: as above
         exact = faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
         return exact if kind == "flat" else _coded(faiss, exact)
     index = faiss.IndexHNSWSQ(dimension, entry, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILD_BREADTH
     index.hnsw.efSearch = COMPRESSED_BREADTH if kind == "hnsw-sq8" else SEARCH_BREADTH
     return index
 
