@@ -1,14 +1,15 @@
 """Nearest vectors by inner product: the one file that FAISS enters through.
 
-Exact while small, a graph (HNSW, Malkov & Yashunin 2018) with 16-bit entries when large.  An index never changes: rows
-that came later are scanned exactly beside it, and removals rebuild it.  FAISS is imported when an index is first built
-or loaded.
+Exact while small.  Then every row has a short code, 4 bits for two entries (product quantization, Jégou, Douze &
+Schmid 2011), all of which are read in registers (André, Kermarrec & Le Scouarnec 2015), and the nearest by code are
+compared in 16-bit entries.  When large, a graph (HNSW, Malkov & Yashunin 2018) with such entries.  An index never
+changes: rows that came later are scanned exactly beside it, and removals rebuild it.  FAISS is imported when an index
+is first built or loaded.
 """
 
 import hashlib
 import importlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,32 +18,26 @@ from numpy.typing import NDArray
 
 from trajstore.allowed import Allowed
 from trajstore.errors import DamagedStore
+from trajstore.neighbours import Neighbours
 
-IndexKind = Literal["flat", "hnsw", "hnsw-sq8"]
-GRAPH_FROM_ROWS = 20_000
+IndexKind = Literal["flat", "codes", "hnsw", "hnsw-sq8"]
+CODES_FROM_ROWS = 5_000
+GRAPH_FROM_ROWS = 50_000
 COMPRESS_FROM_ROWS = 2_000_000
 TRAINED_ROWS = 100_000
 DIGEST_BYTES = 16
 GRAPH_LINKS = 32
-BUILD_BREADTH = 80
+BUILD_BREADTH, WIDE_BUILD_BREADTH = 80, 160
+WIDE_FROM_ROWS = 300_000
 BLOCK = 1 << 16
 SEARCH_BREADTH = 128
 COMPRESSED_BREADTH = 256
 PROBED, A_FEW, WIDER = 64, 8, 4
+CODED_ENTRIES, CODE_BITS = 2, 4
+LEAST_COMPARED, COMPARED_TIMES = 320, 4.0
+CODING_STEPS, CODING_ROWS = 10, 1024
+EXACT_SHARE = 8
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Row numbers and similarities, nearest first; shape (k,) each, k no larger than the rows there are."""
-
-    rows: NDArray[np.int64]
-    similarities: NDArray[np.float32]
-
-    @classmethod
-    def nothing(cls) -> "Neighbours":
-        """No row."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class VectorIndex:
@@ -59,10 +54,13 @@ class VectorIndex:
         if not all(np.isfinite(vectors[first : first + BLOCK]).all() for first in range(0, len(vectors), BLOCK)):
             raise DamagedStore("the vectors to index hold values that are not finite; run trajstore doctor --repair")
         kind = kind or fitting_kind(len(vectors))
+        kind = "flat" if kind == "codes" and not _has_codes(vectors) else kind
         index = _empty(faiss, kind, vectors.shape[1])
+        if kind.startswith("hnsw"):
+            index.hnsw.efConstruction = build_breadth(len(vectors))
         with _threads(faiss, _most_threads()):
             if not index.is_trained:
-                index.train(vectors[:TRAINED_ROWS] if len(vectors) else np.zeros((1, vectors.shape[1]), np.float32))
+                index.train(_training(vectors, CODING_ROWS if kind == "codes" else TRAINED_ROWS))
             index.add(vectors)
         return cls(index, kind)
 
@@ -89,19 +87,30 @@ class VectorIndex:
         """Entries of a vector."""
         return int(self._index.d)
 
+    def pages(self) -> list[NDArray[np.generic]]:
+        """What a search of a graph reads, without a copy: its links, then its entries.  Nothing of other kinds."""
+        if not self.kind.startswith("hnsw"):
+            return []
+        faiss = load_faiss()
+        read = self._index.hnsw.neighbors, faiss.downcast_index(self._index.storage).codes
+        return [np.asarray(_Owned(faiss.rev_swig_ptr(one.data(), one.size()), self._index)) for one in read]
+
     def search(
         self, query: Vectors, k: int, allowed: Allowed | None = None, *, most_breadth: int | None = None
     ) -> Neighbours:
         """The `k` rows nearest to `query`, shape (D,), of those that are `allowed`, where not all are.
 
-        The fewer of the rows around the query are allowed, the more broadly a graph is searched: it gives up, and finds
-        none, where that takes more than `most_breadth`.
+        Similarities by 8-bit entries are too rough to be told (NaN).  The fewer of the rows around the query are
+        allowed, the more broadly a graph is searched: it gives up, and finds none, where that takes more than
+        `most_breadth`.
         """
         most = min(k, len(self) if allowed is None else allowed.count)
         if most < 1:
             return Neighbours.nothing()
         if allowed is None:
             return self._found(query, most)
+        if self.kind == "codes":
+            return self._among_codes(query, most, allowed)
         faiss = load_faiss()
         bitmap = faiss.IDSelectorBitmap(allowed.bits)
         if self.kind == "flat":
@@ -111,6 +120,16 @@ class VectorIndex:
         if most_breadth is not None and breadth > limit:
             return Neighbours.nothing()
         return self._found(query, most, faiss.SearchParametersHNSW(sel=bitmap, efSearch=breadth))
+
+    def _among_codes(self, query: Vectors, most: int, allowed: Allowed) -> Neighbours:
+        """The nearest allowed rows: behind the few that are not, or exactly."""
+        others = len(self) - allowed.count
+        if others <= most:
+            found = self._found(query, most + others)
+            return found.at(np.flatnonzero(allowed.has(found.rows))[:most])
+        faiss = load_faiss()
+        chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.bits))
+        return self._told(*self._index.refine_index.search(_one(query), most, params=chosen))
 
     def _breadth(self, query: Vectors, most: int, allowed: Allowed, limit: int) -> int:
         """How broadly a graph is searched for some allowed rows: all of it where none of those around are allowed.
@@ -134,9 +153,27 @@ class VectorIndex:
             probed *= WIDER
 
     def _found(self, query: Vectors, most: int, parameters: Any = None) -> Neighbours:  # Any: FAISS ships no types
-        similarities, rows = self._index.search(query[None].astype(np.float32), most, params=parameters)
+        if self.kind == "codes":
+            return self._told(*self._search_codes(_one(query), most))
+        return self._told(*self._index.search(_one(query), most, params=parameters))
+
+    def _told(self, similarities: Vectors, rows: NDArray[np.int64]) -> Neighbours:
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing stands at the end
+        if self.kind == "hnsw-sq8":
+            similarities.fill(np.nan)
         return Neighbours(rows[0, :found], similarities[0, :found])
+
+    def _search_codes(self, query: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """The nearest of those that are nearest by code; of all where most are asked for, which codes only delay."""
+        index = self._index
+        if k > len(self) // EXACT_SHARE:
+            exact: tuple[Vectors, NDArray[np.int64]] = index.refine_index.search(query, k)
+            return exact
+        times = max(COMPARED_TIMES, LEAST_COMPARED / k)
+        found: tuple[Vectors, NDArray[np.int64]] = index.search(
+            query, k, params=load_faiss().IndexRefineSearchParameters(k_factor=times)
+        )
+        return found
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""
@@ -145,6 +182,18 @@ class VectorIndex:
         except RuntimeError as error:  # all that FAISS raises
             raise OSError(f"{path.name} cannot be written: {error}") from error
         return file_digest(path)
+
+
+class _Owned:
+    """An array's memory, and the object that it belongs to: whatever array is made of this keeps it alive."""
+
+    def __init__(self, array: NDArray[np.generic], owner: object) -> None:
+        self.__array_interface__, self.owner = array.__array_interface__, owner
+
+
+def _one(query: Vectors) -> Vectors:
+    """One query as FAISS takes many; shape (1, D)."""
+    return query[None].astype(np.float32)
 
 
 def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], others: Vectors) -> Vectors:
@@ -161,28 +210,35 @@ def inner_products(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], oth
     return found
 
 
-def nearest_exactly(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def nearest_exactly(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], k: int) -> Neighbours:
     """Of some rows of `matrix` (N, D) the `k` nearest to `query` (D,), in no order; all where there are no more.
 
     >>> matrix = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
-    >>> nearest_exactly(matrix[0], matrix, np.array([1, 2]), 1).tolist()
+    >>> nearest_exactly(matrix[0], matrix, np.array([1, 2]), 1).rows.tolist()
     [2]
     """
-    if len(rows) <= k:
-        return rows
-    similarities = inner_products(query, matrix, rows, matrix[:0])
-    return np.asarray(rows[np.argpartition(-similarities, k)[:k]], np.int64)
+    found = Neighbours(rows, inner_products(query, matrix, rows, matrix[:0]))
+    return found if len(rows) <= k else found.at(np.argpartition(-found.similarities, k)[:k])
 
 
 def fitting_kind(rows: int) -> IndexKind:
-    """What suits a number of rows: exact while that is quicker, then a graph, at last one with 8 bits an entry.
+    """What suits a number of rows: exact, by codes, a graph, at last one with 8 bits an entry, whichever is quickest.
 
-    >>> fitting_kind(1_000), fitting_kind(50_000), fitting_kind(5_000_000)
-    ('flat', 'hnsw', 'hnsw-sq8')
+    >>> fitting_kind(1_000), fitting_kind(10_000), fitting_kind(50_000), fitting_kind(5_000_000)
+    ('flat', 'codes', 'hnsw', 'hnsw-sq8')
     """
     if rows < GRAPH_FROM_ROWS:
-        return "flat"
+        return "flat" if rows < CODES_FROM_ROWS else "codes"
     return "hnsw" if rows < COMPRESS_FROM_ROWS else "hnsw-sq8"
+
+
+def build_breadth(rows: int) -> int:
+    """How many rows a graph of so many looks at to link each: more where each has more near ones than links.
+
+    >>> build_breadth(100_000), build_breadth(1_000_000)
+    (80, 160)
+    """
+    return BUILD_BREADTH if rows < WIDE_FROM_ROWS else WIDE_BUILD_BREADTH
 
 
 def file_digest(path: Path) -> str:
@@ -222,15 +278,36 @@ class _threads:  # noqa: N801 - a context manager reads as a verb
 
 def _empty(faiss: Any, kind: IndexKind, dimension: int) -> Any:  # Any: as above
     entry = faiss.ScalarQuantizer.QT_8bit if kind == "hnsw-sq8" else faiss.ScalarQuantizer.QT_fp16
-    if kind == "flat":
-        return faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
+    if kind in ("flat", "codes"):
+        exact = faiss.IndexScalarQuantizer(dimension, entry, faiss.METRIC_INNER_PRODUCT)
+        return exact if kind == "flat" else _coded(faiss, exact)
     index = faiss.IndexHNSWSQ(dimension, entry, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILD_BREADTH
     index.hnsw.efSearch = COMPRESSED_BREADTH if kind == "hnsw-sq8" else SEARCH_BREADTH
     return index
 
 
+def _coded(faiss: Any, exact: Any) -> Any:  # Any: as above
+    """Codes of the rows before an index that compares those that are nearest by code."""
+    codes = faiss.IndexPQFastScan(exact.d, exact.d // CODED_ENTRIES, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    centres = codes.pq.cp
+    centres.niter, centres.max_points_per_centroid, centres.min_points_per_centroid = CODING_STEPS, CODING_ROWS, 1
+    return faiss.IndexRefine(codes, exact)
+
+
+def _has_codes(vectors: Vectors) -> bool:
+    """Whether there are rows enough to find codes in, of entries that can share a code."""
+    return len(vectors) >= 1 << CODE_BITS and vectors.shape[1] % CODED_ENTRIES == 0
+
+
+def _training(vectors: Vectors, most: int) -> Vectors:
+    """At most so many rows, spread over all; one of zeros where there is none."""
+    every = -(-len(vectors) // most) or 1
+    return vectors[::every] if len(vectors) else np.zeros((1, vectors.shape[1]), np.float32)
+
+
 def _kind_of(faiss: Any, index: Any) -> IndexKind:  # Any: as above
+    if isinstance(index, faiss.IndexRefine):
+        return "codes"
     if not isinstance(index, faiss.IndexHNSW):
         return "flat"
     storage = faiss.downcast_index(index.storage)

@@ -41,7 +41,7 @@ class IndexRecord:
 
 
 class IndexCache:
-    """Keeps the graph index of one namespace, or of another `Scope` by its name.
+    """Keeps the index of one namespace, or of another `Scope` by its name.
 
     Small exact indexes are made anew in milliseconds and not kept.
     """
@@ -88,7 +88,7 @@ class IndexCache:
         return None if record is None else self._place(record)
 
     def save(self, index: VectorIndex, rows_key: str, trajectories: int) -> None:
-        """Keep the file of a graph, then record it as the index of these rows; older files of this namespace go last.
+        """Keep the file of an index, then record it as that of these rows; older files of this namespace go last.
 
         A process that dies on the way leaves the older index recorded, or this one, and its file beside it.
         """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trajstore.allowed import Allowed
 from trajstore.index import VectorIndex, nearest_exactly
+from trajstore.neighbours import Neighbours
 
 TAIL_ROWS = 2048
 LATER_SHARE = 8
@@ -45,42 +46,45 @@ class Layers:
 
     def search(
         self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed | None = None
-    ) -> NDArray[np.int64]:
+    ) -> Neighbours:
         """The `k` rows of each layer that are nearest to `query`, shape (D,), in no order; `vectors` are all rows.
 
-        With `allowed`, of those rows alone; all of them where they are fewer.
+        With `allowed`, of those rows alone; all of them where they are fewer.  Similarities are those of the vectors,
+        but for 16-bit rounding; NaN where an index only knows them roughly.
         """
         if allowed is not None:
             return self._search_allowed(query, k, vectors, allowed)
-        found = [self.main.search(query, k).rows]
+        found = self.main.search(query, k)
         if len(self.main) == len(vectors):
-            return found[0]
+            return found
+        parts = [found]
         if self.recent is not None:
-            found.append(self.recent.search(query, k).rows + len(self.main))
+            parts.append(self.recent.search(query, k).after(len(self.main)))
         tail = vectors[self.indexed :] @ query
         nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
-        return np.concatenate([*found, nearest + self.indexed])
+        return Neighbours.joined([*parts, Neighbours(nearest + self.indexed, tail[nearest])])
 
     def _search_allowed(
         self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
-    ) -> NDArray[np.int64]:
+    ) -> Neighbours:
         first, found = 0, []
         for index in (self.main, self.recent):
             if index is not None:
                 end = first + len(index)
-                found.append(first + _nearest_allowed(index, query, k, vectors[first:end], allowed.part(first, end)))
+                near = _nearest_allowed(index, query, k, vectors[first:end], allowed.part(first, end))
+                found.append(near.after(first))
                 first = end
         tail = first + allowed.part(first, len(vectors)).rows
-        return np.concatenate([*found, nearest_exactly(query, vectors, tail, k)])
+        return Neighbours.joined([*found, nearest_exactly(query, vectors, tail, k)])
 
 
 def _nearest_allowed(
     index: VectorIndex, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed
-) -> NDArray[np.int64]:
+) -> Neighbours:
     """The nearest allowed rows of one index; one by one where that is quicker, or a graph does not come to enough."""
-    if index.kind != "flat" or allowed.count > FLAT_SHARE * len(index):
-        found = index.search(query, k, allowed, most_breadth=allowed.count // ROWS_A_BREADTH).rows
-        if len(found) == min(k, allowed.count):
+    if index.kind not in ("flat", "codes") or allowed.count > FLAT_SHARE * len(index):
+        found = index.search(query, k, allowed, most_breadth=allowed.count // ROWS_A_BREADTH)
+        if len(found.rows) == min(k, allowed.count):
             return found
     return nearest_exactly(query, vectors, allowed.rows, k)
 

@@ -69,16 +69,18 @@ def medians(values: Floats) -> Floats:
     return np.asarray((parted[:, low] + parted[:, high]) / 2.0, np.float32)
 
 
-def distinct(rows: Rows) -> Rows:
-    """The different row numbers (≥ 0), rising: what numpy.unique gives, in a fifth of its time for a few hundred.
+def distinct(rows: Rows) -> NDArray[np.intp]:
+    """Places of the different row numbers (≥ 0) in rising order of number; of equal ones the first.
+
+    What numpy.unique gives as its index, in a fifth of its time for a few hundred.
 
     >>> distinct(np.array([3, 1, 3])).tolist()
-    [1, 3]
+    [1, 0]
     """
-    ordered = np.sort(rows)
-    is_new = np.ones(len(ordered), np.bool_)
+    order = rows.argsort(kind="stable")
+    ordered, is_new = rows[order], np.ones(len(rows), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
-    return np.asarray(ordered[is_new], np.int64)
+    return np.asarray(order[is_new], np.intp)
 
 
 def nearest_of(

@@ -108,8 +108,9 @@ class OrderModel:
     def support(self, tokens: Sequence[int]) -> float:
         """Weight of the longest stored suffix of `tokens`: how much experience stands behind a prediction."""
         recent = (START, *tokens)[-self.depth - 1 :]
-        totals = [sum(self._counts_of(suffix).values()) for suffix in _suffixes(recent, self.depth)]
-        return next((total for total in reversed(totals) if total > 0.0), 0.0)
+        longest_first = reversed([*_suffixes(recent, self.depth)])
+        totals = (sum(self._counts_of(suffix).values()) for suffix in longest_first)
+        return next((total for total in totals if total > 0.0), 0.0)
 
     def _mixture(self, suffix: Suffix) -> _Mixture | None:
         if suffix not in self._mixtures:

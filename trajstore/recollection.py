@@ -15,6 +15,7 @@ from trajstore.index_cache import IndexCache, rows_key
 from trajstore.live_embedder import LiveEmbedder
 from trajstore.marks import BEGINNING, Mark
 from trajstore.recalled import Recollection, remainder
+from trajstore.residency import bring_in_soon
 from trajstore.retriever import Floats, Offer, Retriever, RetrieverConfig
 from trajstore.snapshot import Snapshot, SnapshotCache, Taken
 from trajstore.store import TrajectoryStore
@@ -68,6 +69,8 @@ def recollect(  # noqa: PLR0913 - all but the store and the embedder are optiona
     make_index = keeper.make_in_background if in_background else keeper.make
     scaled = None if known is None else known.scaled
     retriever = Retriever(experience, config, seed=seed, index=kept, make_index=make_index, scaled=scaled)
+    if known is not None:
+        bring_in_soon([*retriever.index.pages(), retriever.states, known.scaled.vectors["moments"].values])
     read = (lambda: new) if begun is None else lambda: tuple(store.added(scope, mark))
     loaded = Recollection(mark, content, experience, retriever, read)
     if snapshots.is_due(known, retriever):

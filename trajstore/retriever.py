@@ -27,6 +27,7 @@ from trajstore.experience import Experience, suffix_keys
 from trajstore.index import IndexKind, VectorIndex, inner_products
 from trajstore.layers import Layers
 from trajstore.nearness import CROWDED, cap_by_group, distinct, medians, nearest_of, numbered
+from trajstore.neighbours import Neighbours
 from trajstore.scaling import Scaled, ScaledVectors
 from trajstore.suffix_rows import SuffixRows
 from trajstore.suffixes import agreement
@@ -251,24 +252,27 @@ class Retriever:
 
     def evidence(self, query: Query) -> Evidence:
         """The weighted stored steps behind one decision: at most `nearest` by each similarity; failures apart."""
-        rows = self._pool(query)
-        similarities = self._joint(rows, query)
-        background = similarities[:, len(rows) :]
-        kept = self._nearest(rows, similarities[:, : len(rows)])
-        rows, similarities = rows[kept], similarities.take(kept, axis=1)
+        near = self._pool(query)
+        similarities, count = self._joint(near, query), len(near.rows)
+        background = similarities[:, count:]
+        kept = self._nearest(near.rows, similarities[:, :count])
+        rows, similarities = near.rows[kept], similarities.take(kept, axis=1)
         owners = self._experience.column("trajectory").take(rows)
         kernels = self._kernel(similarities, background, numbered(owners)) if len(rows) else similarities
         return Evidence(rows, owners, similarities[0], kernels)
 
-    def _pool(self, query: Query) -> Rows:
-        """Rows near in state, and the newest ones with the same order of steps, of those that are allowed."""
+    def _pool(self, query: Query) -> Neighbours:
+        """Rows near in state, and the newest ones with the same order of steps, of those allowed; numbers rise.
+
+        Similarities are those in state, as the search gave them; NaN where it gave none.
+        """
         wanted = self.config.pool
         near = self._layers.search(query.state, wanted, self.states, query.allowed)
-        if wanted < len(self.states) and self._is_crowded(near):
+        if wanted < len(self.states) and self._is_crowded(near.rows):
             near = self._layers.search(query.state, CROWDED_POOLS * wanted, self.states, query.allowed)
-        if not self._keys.order:
-            return distinct(near)
-        return distinct(np.concatenate([near, self._same_order(query)]))
+        if self._keys.order:
+            near = near.and_rows(self._same_order(query))
+        return near.at(distinct(near.rows))
 
     def _is_crowded(self, rows: Rows) -> bool:
         """Whether one source, or what is not believed, holds most of the rows, and far more than of all there are."""
@@ -294,31 +298,38 @@ class Retriever:
 
     def key_similarities(self, rows: Rows, query: Query) -> Floats:
         """Similarity of rows to the query by goal, by state and by order; shape (rows, 3)."""
-        return np.stack(self._by_key(rows, query), axis=1)[: len(rows)]
+        return np.stack(self._by_key(Neighbours.of(rows), query), axis=1)[: len(rows)]
 
-    def _by_key(self, rows: Rows, query: Query) -> tuple[Floats, Floats, Floats]:
+    def _by_key(self, near: Neighbours, query: Query) -> tuple[Floats, Floats, Floats]:
         """Similarities of rows, and of the background behind them; shape (rows + B,) each."""
-        experience, known = self._experience, self._background
+        experience, known, rows = self._experience, self._background, near.rows
         goals = np.concatenate([experience.column("goal").take(rows), known.goals])
-        states = inner_products(query.state, self.states, rows, known.states)
         suffixes = np.concatenate([experience.column("suffix").take(rows, axis=0), known.suffixes])
-        return query.goal_similarities.take(goals), states, agreement(suffixes, query.suffix)
+        return query.goal_similarities.take(goals), self._states_like(near, query), agreement(suffixes, query.suffix)
+
+    def _states_like(self, near: Neighbours, query: Query) -> Floats:
+        """Similarities in state: as they are known, of the other rows by their vectors, and of the background."""
+        unknown = np.flatnonzero(np.isnan(near.similarities))
+        compared = inner_products(query.state, self.states, near.rows[unknown], self._background.states)
+        found = np.concatenate([near.similarities, compared[len(unknown) :]])
+        found[unknown] = compared[: len(unknown)]
+        return found
 
     def _moments_like(self, rows: Rows, query: Query) -> Floats:
         moments = self._experience.column("moment").take(rows).astype(np.int64)
         return inner_products(query.moment, self._moments, moments, self._background.moments)
 
-    def _joint(self, rows: Rows, query: Query) -> Floats:
+    def _joint(self, near: Neighbours, query: Query) -> Floats:
         """Similarity of rows, and of the background behind them: in all keys, in content, and of their moments.
 
         Shape (3, rows + B): with so few rows a call of NumPy costs more than its work, so both are compared at once.
         """
-        keys, (goal, state, order) = self._keys, self._by_key(rows, query)
+        keys, (goal, state, order) = self._keys, self._by_key(near, query)
         content = keys.state * state + keys.goal * goal
         made = np.empty((3, len(content)), np.float32)
         np.add(content, keys.order * order, out=made[0])
         np.divide(content, keys.state + keys.goal or 1.0, out=made[1])
-        made[2] = self._moments_like(rows, query)
+        made[2] = self._moments_like(near.rows, query)
         return made
 
     def _nearest(self, rows: Rows, similarities: Floats) -> NDArray[np.intp]:

@@ -83,5 +83,5 @@ def _counted(codes: NDArray[np.int64], numbers: Numbers, tools: Numbers, weights
 
 def _place(numbers: NDArray[np.int64], wanted: int) -> int:
     """Where a number stands among rising ones; −1 where it is not there."""
-    place = int(np.searchsorted(numbers, wanted))
+    place = int(numbers.searchsorted(wanted))
     return place if place < len(numbers) and numbers[place] == wanted else -1

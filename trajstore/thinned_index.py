@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.allowed import Allowed
-from trajstore.index import Neighbours, VectorIndex, Vectors
+from trajstore.index import VectorIndex, Vectors
+from trajstore.neighbours import Neighbours
 
 SPARE, WIDER = 16, 4
 
@@ -28,6 +29,10 @@ class ThinnedIndex(VectorIndex):
     def dimension(self) -> int:
         """Entries of a vector."""
         return self._whole.dimension
+
+    def pages(self) -> list[NDArray[np.generic]]:
+        """What a search of the whole index reads."""
+        return self._whole.pages()
 
     def search(
         self, query: Vectors, k: int, allowed: Allowed | None = None, *, most_breadth: int | None = None

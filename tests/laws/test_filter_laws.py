@@ -57,11 +57,8 @@ def nearest(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int) ->
 def recall(index: Layers | VectorIndex, allowed: Allowed, k: int = 10) -> float:
     hits = 0
     for query in unit_rows(ASKED, seed=2):
-        found = (
-            index.search(query, k, many(), allowed)
-            if isinstance(index, Layers)
-            else index.search(query, k, allowed).rows
-        )
+        near = index.search(query, k, many(), allowed) if isinstance(index, Layers) else index.search(query, k, allowed)
+        found = near.rows
         assert allowed.mask_N[found].all()
         hits += len(set(found.tolist()) & nearest(many(), query, allowed.rows, k))
     return hits / (k * ASKED)
@@ -79,19 +76,31 @@ def test_a_search_among_some_rows_is_brute_force_among_them(mask, k, seed, kind:
     allowed, vectors = Allowed(np.array(mask)), unit_rows(len(mask), seed)
     query = unit_rows(1, seed + 1)[0]
     layers = Layers(VectorIndex.build(vectors[:indexed], kind))
-    found = layers.search(query, k, vectors, allowed)
+    near = layers.search(query, k, vectors, allowed)
+    found, told = near.rows, ~np.isnan(near.similarities)
+    assert near.similarities[told] == pytest.approx((vectors[found] @ query)[told], abs=5e-3)
     assert set(found.tolist()) <= set(allowed.rows.tolist())
     assert len(set(found.tolist())) == len(found) >= min(k, allowed.count)
     best = np.sort(vectors[allowed.rows] @ query)[::-1][:k]
     assert np.sort(vectors[found] @ query)[::-1][: len(best)] == pytest.approx(best, abs=5e-3)
 
 
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("kind", ["flat", "hnsw"])
-def test_the_nearest_of_few_allowed_rows_are_found_as_well_as_those_of_many(kind: str, share: float):
-    main = graph() if kind == "hnsw" else VectorIndex.build(many(), "flat")
+@pytest.mark.parametrize("share", (*SHARES, 0.9999))
+@pytest.mark.parametrize(("kind", "least"), [("flat", 0.995), ("codes", 0.95), ("hnsw", 0.95)])
+def test_the_nearest_of_few_allowed_rows_are_found_as_well_as_those_of_many(
+    kind: IndexKind, least: float, share: float
+):
+    main = graph() if kind == "hnsw" else VectorIndex.build(many(), kind)
     allowed = Allowed(np.random.default_rng(3).random(ROWS) < share)
-    assert recall(Layers(main), allowed) >= (0.95 if kind == "hnsw" else 0.995)
+    assert recall(Layers(main), allowed) >= least
+
+
+def test_what_lies_behind_a_few_rows_that_are_not_allowed_is_found_by_codes():
+    coded = VectorIndex.build(many(), "codes")
+    for query in unit_rows(ASKED, seed=2):
+        first = coded.search(query, 40).rows
+        rest = Allowed(~np.isin(np.arange(ROWS), first[:20]))
+        assert coded.search(query, 20, rest).rows.tolist() == first[20:].tolist()
 
 
 @pytest.mark.parametrize("share", SHARES[:2])
@@ -105,7 +114,7 @@ def test_where_all_that_is_near_is_not_allowed_the_nearest_of_the_rest_are_found
     for query in unit_rows(ASKED, seed=2):
         similarities = many() @ query
         rest = Allowed(similarities < np.quantile(similarities, share))
-        found = Layers(graph()).search(query, 10, many(), rest)
+        found = Layers(graph()).search(query, 10, many(), rest).rows
         assert rest.mask_N[found].all()
         recalls.append(len(set(found.tolist()) & nearest(many(), query, rest.rows, 10)) / 10)
     assert np.mean(recalls) >= 0.95

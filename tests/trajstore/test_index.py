@@ -37,8 +37,8 @@ def test_a_small_index_finds_what_brute_force_finds(count, dimension, k, seed):
     assert exact[found.rows] == pytest.approx(found.similarities, abs=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "least"), [("hnsw", 0.95), ("hnsw-sq8", 0.9)])
-def test_a_graph_finds_nearly_all_of_the_nearest(kind, least):
+@pytest.mark.parametrize(("kind", "least"), [("codes", 0.95), ("hnsw", 0.95), ("hnsw-sq8", 0.9)])
+def test_a_large_index_finds_nearly_all_of_the_nearest(kind, least):
     vectors = clustered_vectors(5000, 32, 50)
     graph = VectorIndex.build(vectors, kind)
     assert graph.kind == kind
@@ -49,7 +49,7 @@ def test_a_graph_finds_nearly_all_of_the_nearest(kind, least):
     assert recall >= least
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "hnsw-sq8"])
+@pytest.mark.parametrize("kind", ["flat", "codes", "hnsw", "hnsw-sq8"])
 def test_an_index_comes_back_from_its_file(tmp_path, kind):
     vectors = unit_vectors(200, 16)
     built = VectorIndex.build(vectors, kind)
@@ -57,6 +57,33 @@ def test_an_index_comes_back_from_its_file(tmp_path, kind):
     assert (len(loaded), loaded.dimension, loaded.kind) == (200, 16, kind)
     assert loaded.search(vectors[7], 5).rows.tolist() == built.search(vectors[7], 5).rows.tolist()
     assert loaded.search(vectors[7], 1).rows.tolist() == [7]
+
+
+@settings(max_examples=25)
+@given(st.integers(16, 300), st.integers(1, 6), st.integers(0, 2**31), st.data())
+def test_what_codes_find_has_its_exact_similarity(count, half, seed, data):
+    vectors, query = unit_vectors(count, 2 * half, seed), unit_vectors(1, 2 * half, seed + 1)[0]
+    k = data.draw(st.integers(1, count))
+    found = VectorIndex.build(vectors, "codes").search(query, k)
+    assert len(set(found.rows.tolist())) == k
+    assert found.similarities == pytest.approx(vectors[found.rows] @ query, abs=2e-3)
+    assert (np.diff(found.similarities) <= 0).all()
+
+
+def test_codes_compare_all_rows_where_most_are_asked_for():
+    vectors, query = unit_vectors(200, 16), unit_vectors(1, 16, 5)[0]
+    exact = VectorIndex.build(vectors, "flat").search(query, 100)
+    assert VectorIndex.build(vectors, "codes").search(query, 100).rows.tolist() == exact.rows.tolist()
+
+
+def test_an_index_of_8_bits_does_not_tell_similarities():
+    vectors = unit_vectors(200, 16)
+    assert np.isnan(VectorIndex.build(vectors, "hnsw-sq8").search(vectors[7], 5).similarities).all()
+
+
+@pytest.mark.parametrize(("count", "dimension"), [(15, 16), (100, 7), (0, 16)])
+def test_rows_that_are_too_few_or_of_odd_width_are_compared_without_codes(count, dimension):
+    assert VectorIndex.build(unit_vectors(count, dimension), "codes").kind == "flat"
 
 
 @settings(max_examples=25)

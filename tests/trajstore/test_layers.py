@@ -28,9 +28,10 @@ def test_the_nearest_rows_are_found_in_whichever_layer_they_lie(growth: list[int
     query = np.random.default_rng(seed).standard_normal(8).astype(np.float32)
     exact = rows @ query
     found = known.search(query, k, rows)
-    assert len(set(found.tolist())) == len(found)
+    assert len(set(found.rows.tolist())) == len(found.rows)
     best = np.sort(exact)[::-1][: min(k, len(rows))]
-    assert np.sort(exact[found])[::-1][: len(best)] == pytest.approx(best, abs=5e-3)
+    assert np.sort(exact[found.rows])[::-1][: len(best)] == pytest.approx(best, abs=5e-3)
+    assert found.similarities == pytest.approx(exact[found.rows], abs=5e-3)
 
 
 def test_what_came_later_gets_an_index_of_its_own_once_it_is_much():

@@ -152,7 +152,7 @@ def test_weights_are_those_of_the_kernel_over_the_background():
     for owner, value in zip(owners, kernel, strict=True):
         totals[owner] += value
     expected = [value / max(1.0, totals[owner]) for owner, value in zip(owners, kernel, strict=True)]
-    assert evidence.weights == pytest.approx(expected, abs=1e-5)
+    assert evidence.weights == pytest.approx(expected, abs=2e-3)  # the index rounds to 16 bits, the background not
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,9 @@ def test_key_similarities_add_up_to_the_joint_one():
     retriever = Retriever(many(), config)
     query, evidence = ask(retriever, many(), tokens=(0,))
     by_key = retriever.key_similarities(evidence.rows, query)
-    assert by_key @ np.array([0.2, 0.5, 0.3]) == pytest.approx(evidence.similarities, abs=1e-6)
+    assert by_key @ np.array([0.2, 0.5, 0.3]) == pytest.approx(
+        evidence.similarities, abs=5e-4
+    )  # the index rounds to 16 bits
 
 
 @given(st.integers(0, 30), st.integers(1, 10), st.integers(0, 2**31))
