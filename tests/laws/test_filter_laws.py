@@ -85,7 +85,7 @@ def test_a_search_among_some_rows_is_brute_force_among_them(mask, k, seed, kind:
     assert np.sort(vectors[found] @ query)[::-1][: len(best)] == pytest.approx(best, abs=5e-3)
 
 
-@pytest.mark.parametrize("share", (*SHARES, 0.9999))
+@pytest.mark.parametrize("share", [*SHARES, 0.9999])
 @pytest.mark.parametrize(("kind", "least"), [("flat", 0.995), ("codes", 0.95), ("hnsw", 0.95)])
 def test_the_nearest_of_few_allowed_rows_are_found_as_well_as_those_of_many(
     kind: IndexKind, least: float, share: float
