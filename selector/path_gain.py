@@ -9,7 +9,7 @@ from selector.choice_model import ActionFeatures, ChoiceModel
 from selector.fitting import Example, Penalties, fit, log_probability
 from selector.relations import RELATIONS
 
-LEAST_GAIN = 0.15
+LEAST_SHARE = 0.15
 CROSSES_WITH_PATHS = 16.0
 LEAST_DEVIATIONS = 2.0
 
@@ -18,17 +18,21 @@ LEAST_DEVIATIONS = 2.0
 class Gain:
     """Mean of ln p(right) with less that without, in nats a decision, over units left out; and its standard error.
 
-    It is measured along paths that succeeded.  A live episode strays from them, where what paths say is worth
-    less and can mislead: a small gain is none.
+    `left` is the mean of −ln p(right) without: what there is to gain.  All is measured along paths that succeeded.  A
+    live episode strays from them, where what paths say is worth less and can mislead: a small gain is none.  It is
+    small as a share of what there is to gain, as in McFadden's pseudo-R² (1974): with every stored path less is left to
+    gain along the others, which are alike, while a live task may be like none of them.
     """
 
     value: float
     standard_error: float
+    left: float = 0.0
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether it is at least LEAST_GAIN, and LEAST_DEVIATIONS standard errors from nothing."""
-        return self.value >= max(LEAST_GAIN, LEAST_DEVIATIONS * self.standard_error)
+        """Whether it is at least LEAST_SHARE of what is left, and LEAST_DEVIATIONS standard errors from nothing."""
+        is_large = self.value > 0.0 and self.value >= LEAST_SHARE * self.left
+        return is_large and self.value >= LEAST_DEVIATIONS * self.standard_error
 
 
 def paths_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
@@ -49,7 +53,8 @@ def gain_of_paths(examples: Sequence[Example], tools: int, penalties: Penalties)
         told += _log_probabilities(asked, fit(fitted, tools, penalties_with_paths(penalties)))
         bare += _log_probabilities(_bare(asked), fit(_bare(fitted), tools, penalties))
         units += [one.unit for one in asked]
-    return _clustered(np.array(told) - np.array(bare), np.array(units))
+    found = _clustered(np.array(told) - np.array(bare), np.array(units))
+    return replace(found, left=-float(np.mean(bare)) if bare else 0.0)
 
 
 def penalties_with_paths(penalties: Penalties) -> Penalties:

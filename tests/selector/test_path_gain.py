@@ -141,9 +141,11 @@ def test_a_gain_is_told_apart_from_chance():
     config = LearningConfig()
     examples = list(build_examples(knowledge, trajectories, config, with_paths=True))
     assert gain_of_paths(examples, len(knowledge.experience.tools), config.penalties).is_worthwhile
-    assert not Gain(0.3, 0.2).is_worthwhile
-    assert not Gain(0.1, 0.0).is_worthwhile
-    assert Gain(0.3, 0.1).is_worthwhile
+    assert not Gain(0.3, 0.2, left=1.0).is_worthwhile
+    assert not Gain(0.1, 0.0, left=1.0).is_worthwhile
+    assert not Gain(0.0, 0.0, left=0.0).is_worthwhile
+    assert Gain(0.3, 0.1, left=1.0).is_worthwhile
+    assert Gain(0.1, 0.02, left=0.3).is_worthwhile
 
 
 def test_shares_of_decisions_favour_rare_tools_and_make_up_the_number_asked_for():
