@@ -164,16 +164,19 @@ class VectorIndex:
         return Neighbours(rows[0, :found], similarities[0, :found])
 
     def _search_codes(self, query: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
-        """The nearest of those that are nearest by code; of all where most are asked for, which codes only delay."""
+        """The nearest of those that are nearest by code; of all where most are asked for, which codes only delay.
+
+        Of all too where codes find too few: they tell nothing apart for a query without a direction (all zeros).
+        """
         index = self._index
-        if k > len(self) // EXACT_SHARE:
-            exact: tuple[Vectors, NDArray[np.int64]] = index.refine_index.search(query, k)
-            return exact
-        times = max(COMPARED_TIMES, LEAST_COMPARED / k)
-        found: tuple[Vectors, NDArray[np.int64]] = index.search(
-            query, k, params=load_faiss().IndexRefineSearchParameters(k_factor=times)
-        )
-        return found
+        if k <= len(self) // EXACT_SHARE:
+            times = max(COMPARED_TIMES, LEAST_COMPARED / k)
+            parameters = load_faiss().IndexRefineSearchParameters(k_factor=times)
+            found: tuple[Vectors, NDArray[np.int64]] = index.search(query, k, params=parameters)
+            if (found[1] >= 0).all():
+                return found
+        exact: tuple[Vectors, NDArray[np.int64]] = index.refine_index.search(query, k)
+        return exact
 
     def write(self, path: Path) -> str:
         """Write the index to a file; returns the hash that it is known by.  `OSError` where it cannot be written."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trajstore.embedding import normalised
 from trajstore.errors import DamagedStore
-from trajstore.index import VectorIndex, file_digest
+from trajstore.index import IndexKind, VectorIndex, file_digest
 
 
 def unit_vectors(count: int, dimension: int, seed: int = 0) -> np.ndarray:
@@ -150,3 +150,14 @@ def test_a_forked_child_searches_and_builds_after_its_parent_did_with_several_th
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["flat", "codes", "hnsw"])
+def test_a_vector_without_a_direction_has_as_many_neighbours_as_any(kind: IndexKind):
+    vectors = unit_vectors(6000, 32)
+    vectors[10] = 0.0
+    index = VectorIndex.build(vectors, kind)
+    for k in (3, 200):
+        found = index.search(vectors[10], k)
+        assert len(set(found.rows.tolist())) == k
+        assert found.similarities == pytest.approx(np.zeros(k), abs=1e-6)
