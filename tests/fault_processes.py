@@ -28,6 +28,7 @@ TESTS = Path(__file__).resolve().parent
 STEPS = ("search", "look", "book")
 EMBEDDER = HashedEmbedder(16)
 DIED = 77
+NEARLY = 0.1  # how far the third neighbour that a graph or codes find may lie behind the third there is
 
 
 def walk(text: str, source: str = "walks") -> Trajectory:
@@ -132,7 +133,7 @@ def assert_finds_what_brute_force_finds(store: TrajectoryStore) -> Recollection:
     for row in range(0, len(index), max(1, len(index) // 5)):
         near = index.search(states[row], 3)
         best = np.sort(states[: len(index)] @ states[row])[::-1][:3]
-        np.testing.assert_allclose(near.similarities, best, atol=2e-3)
+        np.testing.assert_allclose(near.similarities, best, atol=2e-3 if index.kind == "flat" else NEARLY)
         np.testing.assert_allclose(states[near.rows] @ states[row], near.similarities, atol=2e-3)
     return loaded
 
