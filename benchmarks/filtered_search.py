@@ -66,7 +66,7 @@ def ways(graph: VectorIndex, flat: VectorIndex, vectors: Floats, allowed: Allowe
     return {
         "graph": lambda query: graph.search(query, POOL, allowed).rows,
         "flat": lambda query: flat.search(query, POOL, allowed).rows,
-        "exact": lambda query: nearest_exactly(query, vectors, allowed.rows, POOL),
+        "exact": lambda query: nearest_exactly(query, vectors, allowed.rows, POOL).rows,
         "engine with graph": lambda query: chosen["graph"].search(query, POOL, vectors, allowed).rows,
         "engine with flat": lambda query: chosen["flat"].search(query, POOL, vectors, allowed).rows,
         "afterwards": lambda query: allowed.among(graph.search(query, POOL).rows),

@@ -68,37 +68,34 @@ def estimates(learned: Learned, asked: Sequence[Trajectory], numbers: dict[int, 
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
-    """What `more` trajectories move of what is believed of `asked`, which are among the `known` ones."""
+class Learner:
+    """What is believed of the calls of `asked` trajectories, once some were learned that they are among."""
 
-    known: Sequence[Trajectory]
     asked: Sequence[Trajectory]
     decisions: int
+    corroboration: CorroborationConfig | None
 
-    def of(self, more: Sequence[Trajectory], corroboration: CorroborationConfig | None) -> NDArray[np.float64]:
-        """Absolute differences of estimates with and without `more`; shape (2, calls)."""
-        with_more, without = (self._estimates([*self.known, *one], corroboration) for one in (more, ()))
-        return np.asarray(np.abs(with_more - without), np.float64)
-
-    def _estimates(
-        self, stored: Sequence[Trajectory], corroboration: CorroborationConfig | None
-    ) -> NDArray[np.float64]:
+    def believed(self, stored: Sequence[Trajectory]) -> NDArray[np.float64]:
+        """Estimates from what is stored; shape (2, calls)."""
         config = LearningConfig(decisions=self.decisions)
-        learned = learn(stored, make_embedder(), config=config, corroboration=corroboration)
+        learned = learn(stored, make_embedder(), config=config, corroboration=self.corroboration)
         return estimates(learned, self.asked, {id(one): number for number, one in enumerate(stored)})
 
 
 def rows(others: list[Trajectory], suspicious: list[Trajectory], decisions: int) -> Iterator[Row]:
     """The comparisons."""
-    late = set(np.random.default_rng(0).permutation(len(others))[: len(suspicious)].tolist())
-    early = [one for number, one in enumerate(others) if number not in late]
+    last = set(np.random.default_rng(0).permutation(len(others))[: len(suspicious)].tolist())
+    early, late = (
+        [one for number, one in enumerate(others) if (number in last) == is_late] for is_late in (False, True)
+    )
     asked = [one for one in early[::EVERY] if one.success is not None]
-    against_all, against_early = Movement(others, asked, decisions), Movement(early, asked, decisions)
     for name, corroboration in (("on", CorroborationConfig()), ("off", None)):
+        learner = Learner(asked, decisions, corroboration)
+        before = learner.believed(others)
         for judge in ("environment", "self"):
-            moved = against_all.of([replace(one, judge=judge) for one in suspicious], corroboration)
-            yield row_of(judge, name, moved)
-        yield row_of("others", name, against_early.of([others[number] for number in sorted(late)], corroboration))
+            uploads = [replace(one, judge=judge) for one in suspicious]
+            yield row_of(judge, name, np.abs(learner.believed([*others, *uploads]) - before))
+        yield row_of("others", name, np.abs(learner.believed([*early, *late]) - learner.believed(early)))
 
 
 def row_of(judge: str, corroboration: str, moved: NDArray[np.float64]) -> Row:

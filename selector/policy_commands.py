@@ -122,7 +122,7 @@ def pruned(*, db: DatabaseOption, namespace: NamespaceOption = None, as_json: Js
     """List what is pruned: which tool in which kind of state, why, and until when."""
     with open_existing_store(db) as store:
         room = Selector(store).room(namespace or "default")  # judges what was stored since
-        rows = [row for row in room.prunings() if row.status in ("quarantined", "probing")]
+        rows = [row for row in room.prunings() if row.is_pruned]
         labels = {row.cluster: room.cluster_label(row.cluster) for row in rows}
     if as_json:
         print_json(
@@ -155,7 +155,7 @@ def restore(
         wanted = [
             row.cluster
             for row in store.logbook.prunings(namespace or "default")
-            if row.tool == tool and row.status in ("quarantined", "probing") and cluster in (None, row.cluster)
+            if row.tool == tool and row.is_pruned and cluster in (None, row.cluster)
         ]
         if not wanted:
             raise SelectorUsageError(f"tool {tool!r} is not pruned there; trajstore pruned --db {db} lists what is")

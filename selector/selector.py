@@ -1,6 +1,5 @@
 """The engine on a store: episodes for live agents, single decisions for scripts."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 
 from selector.episode import Episode
 from selector.errors import SelectorUsageError
+from selector.forks import resumed_in_children
 from selector.memory import Memory, MemorySettings
 from selector.prior_policy import PriorPolicy
 from selector.records import Decision, SelectorConfig
@@ -140,12 +140,4 @@ class Selector:
         self._shared = replace(self._shared, lock=self._lock)
 
 
-_SELECTORS: WeakSet[Selector] = WeakSet()
-
-
-def _resume_in_child() -> None:
-    for selector in tuple(_SELECTORS):
-        selector.resume_in_child()
-
-
-os.register_at_fork(after_in_child=_resume_in_child)
+_SELECTORS: WeakSet[Selector] = resumed_in_children()

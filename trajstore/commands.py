@@ -183,13 +183,11 @@ def search(  # noqa: PLR0913 - one argument for one option
 
     --source and --tool may be given several times: a step is shown where one source and one tool of those fit.
     """
-    past, wanted = (
-        tuple(PastStep(name) for name in split_names(history)),
-        Wanted(tuple(sources or ()), tuple(tools or ())),
-    )
+    past = tuple(PastStep(name) for name in split_names(history))
+    wanted = Wanted(tuple(sources or ()), tuple(tools or ()))
     with open_existing_store(db) as store, progress_bars() as tell:
         loaded = _recollect(store, Situation(task, state, past, namespace or "default", wanted), tell)
-        hits = search_in(loaded, task, state, past, k=k, sources=wanted.sources, tools=wanted.tools)
+        hits = search_in(loaded, task, state, past, k=k, wanted=wanted)
     if as_json:
         print_json({"hits": [asdict(hit) for hit in hits]})
     else:

@@ -220,8 +220,7 @@ def nearest_exactly(query: Vectors, matrix: Vectors, rows: NDArray[np.int64], k:
     >>> nearest_exactly(matrix[0], matrix, np.array([1, 2]), 1).rows.tolist()
     [2]
     """
-    found = Neighbours(rows, inner_products(query, matrix, rows, matrix[:0]))
-    return found if len(rows) <= k else found.at(np.argpartition(-found.similarities, k)[:k])
+    return Neighbours(rows, inner_products(query, matrix, rows, matrix[:0])).nearest(k)
 
 
 def fitting_kind(rows: int) -> IndexKind:

@@ -60,9 +60,8 @@ class Layers:
         parts = [found]
         if self.recent is not None:
             parts.append(self.recent.search(query, k).after(len(self.main)))
-        tail = vectors[self.indexed :] @ query
-        nearest = np.arange(len(tail)) if len(tail) <= k else np.argpartition(-tail, k)[:k]
-        return Neighbours.joined([*parts, Neighbours(nearest + self.indexed, tail[nearest])])
+        tail = Neighbours(np.arange(self.indexed, len(vectors)), vectors[self.indexed :] @ query)
+        return Neighbours.joined([*parts, tail.nearest(k)])
 
     def _search_allowed(
         self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32], allowed: Allowed

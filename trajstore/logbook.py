@@ -104,6 +104,11 @@ class PruningRow:
     until: float
     strikes: int
 
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the tool is left out there now, but for probes."""
+        return self.status in ("quarantined", "probing")
+
 
 @dataclass(frozen=True, slots=True)
 class EndedEpisode:

@@ -40,6 +40,14 @@ class Neighbours:
         """Those at some places."""
         return Neighbours(self.rows[places], self.similarities[places])
 
+    def nearest(self, k: int) -> "Neighbours":
+        """The `k` of them that are most similar, in no order; all where there are no more.
+
+        >>> Neighbours(np.array([4, 7, 9]), np.array([0.5, 0.9, 0.1], np.float32)).nearest(1).rows.tolist()
+        [7]
+        """
+        return self if len(self.rows) <= k else self.at(np.argpartition(-self.similarities, k)[:k])
+
     def and_rows(self, rows: NDArray[np.int64]) -> "Neighbours":
         """These, and behind them rows of which no similarity is known."""
         return Neighbours.joined([self, Neighbours.of(rows)])

@@ -281,7 +281,8 @@ class Retriever:
             return False
         owners = experience.column("trajectory")[rows]
         sources, believed = (experience.trajectory_column(name) for name in ("source", "believed"))
-        most = int(np.argmax(here := np.bincount(sources[owners])))
+        here = np.bincount(sources[owners])
+        most = int(np.argmax(here))
         shares = (here[most] / len(rows), 1.0 - believed[owners].mean())
         if max(shares) <= CROWDED:  # the rest reads all trajectories
             return False

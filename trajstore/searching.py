@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from trajstore.allowed import Allowed
 from trajstore.columns import Vocabulary
 from trajstore.experience import Experience
+from trajstore.filters import ALL_STEPS, Wanted
 from trajstore.recalled import Recollection
 from trajstore.render import PastStep, render_goal, render_state
 
@@ -34,12 +35,11 @@ def search(
     history: Sequence[PastStep] = (),
     *,
     k: int = 5,
-    sources: Sequence[str] = (),
-    tools: Sequence[str] = (),
+    wanted: Wanted = ALL_STEPS,
 ) -> tuple[Hit, ...]:
     """The `k` stored steps nearest to a situation in goal, state and order together, nearest first.
 
-    With `sources` only steps of their trajectories, with `tools` only calls of these; empty ones allow all.
+    Only `wanted` steps are found.
     """
     experience, retriever = recollection.experience, recollection.retriever
     goals = retriever.goal_similarities(experience.embed(render_goal(task)))
@@ -47,7 +47,7 @@ def search(
         experience.embed(render_state(state, history) or render_goal(task)),
         experience.embed(render_state(state, ()) or render_goal(task)),
     )
-    allowed = rows_of(experience, sources, tools)
+    allowed = rows_of(experience, wanted)
     query = retriever.query(texts, goals, experience.tokens(history), allowed=allowed)
     evidence = retriever.evidence(query)
     rows = evidence.rows[:k]
@@ -60,13 +60,13 @@ def search(
     )
 
 
-def rows_of(experience: Experience, sources: Sequence[str] = (), tools: Sequence[str] = ()) -> Allowed | None:
-    """The rows that come from some sources and call some tools, where any are named; None for all rows."""
+def rows_of(experience: Experience, wanted: Wanted) -> Allowed | None:
+    """The rows that are wanted; None for all rows."""
     masks = [
         _named(vocabulary, names, experience.column(column))
         for vocabulary, names, column in (
-            (experience.sources, sources, "source"),
-            (experience.tools, tools, "tool"),
+            (experience.sources, wanted.sources, "source"),
+            (experience.tools, wanted.tools, "tool"),
         )
         if names
     ]

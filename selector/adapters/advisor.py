@@ -6,7 +6,6 @@ opinion", said once in the log.
 """
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from selector.adapters.advice import Advice, is_for_repeats, no_opinion
 from selector.adapters.complaints import Complaints
 from selector.adapters.episode_work import AdvisorSettings, Ending, EpisodeWork, Question
 from selector.adapters.plain import plain_json, plain_text, printed
+from selector.forks import resumed_in_children
 from selector.guard import Mode
 from selector.selector import Selector
 from selector.tuned import tuned_config
@@ -310,12 +310,4 @@ class AdvisedEpisode:
         return self._advisor.hand_over(partial(self._work.close, ending))
 
 
-_ADVISORS: WeakSet[Advisor] = WeakSet()
-
-
-def _resume_in_child() -> None:
-    for advisor in tuple(_ADVISORS):
-        advisor.resume_in_child()
-
-
-os.register_at_fork(after_in_child=_resume_in_child)
+_ADVISORS: WeakSet[Advisor] = resumed_in_children()

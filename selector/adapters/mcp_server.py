@@ -186,7 +186,7 @@ class Guide:
         if not len(known.experience):
             return FoundSteps(steps=[])
         loaded = Recollection(store.mark, (), known.experience, known.retriever, tuple)
-        hits = search(loaded, task, state, past, k=limit, sources=wanted.sources, tools=wanted.tools)
+        hits = search(loaded, task, state, past, k=limit, wanted=wanted)
         found = {hit.trajectory: store.get(hit.trajectory) for hit in hits}
         return FoundSteps(
             steps=[
@@ -215,7 +215,7 @@ class Guide:
                     until=row.until,
                 )
                 for row in room.prunings()
-                if row.status in ("quarantined", "probing")
+                if row.is_pruned
             ]
         )
 

@@ -186,7 +186,7 @@ class Asked:
         situation = Situation("find the key", text, (), "default", wanted)
         is_on_server = self.store.is_on_server
         loaded = recollect_near(self.store, EMBEDDER, situation) if is_on_server else recollect(self.store, EMBEDDER)
-        return search(loaded, situation.task, text, k=k, sources=wanted.sources, tools=wanted.tools)
+        return search(loaded, situation.task, text, k=k, wanted=wanted)
 
     def steps(self, wanted: Wanted) -> set[tuple[str, int]]:
         return {
