@@ -1,14 +1,16 @@
 """One decision: assess, prune, abstain or choose, explain."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selector.choice import Arms, Choice, choose
 from selector.choice_model import action_features, softmax
+from selector.danger import dangerous_here
 from selector.explaining import ranked, supporting
 from selector.features import state_features
 from selector.follow import NO_PATHS
@@ -22,7 +24,7 @@ from selector.pruning import Reasons, prune, pruned_candidates
 from selector.records import Decision, SelectorConfig, Source
 from selector.repetition import likeness_of_states, times_lost, tries_here
 from selector.rules import Rule, apply_rules
-from selector.shown_repeats import is_shown
+from selector.shown_repeats import is_shown, times_shown
 from selector.situation import Situation, hidden
 from trajstore.redact import KeyedRedactor
 
@@ -93,11 +95,25 @@ class Engine:
         paths = knowledge.path_relations(situation, goals, left) if self.learned.model.uses_paths else None
         posterior = self.posterior(situation, assessment, likeness, paths)
         loop = self._loop(situation, assessment, likeness)
-        reasons = prune(situation, assessment, self.config, feedback=self._feedback, loop=loop)
+        reasons = self._pruned(situation, assessment, loop)
         forbidden = apply_rules(self._rules, offered)
         reasons = _with_rules(reasons, forbidden, len(situation.candidates))
-        arms = self.arms(assessment, posterior, reasons)
+        feared = dangerous_here(
+            posterior.mean, assessment.candidates, knowledge.danger(situation, goals, left), self.config.loss_aversion
+        )
+        left_out = {*reasons, *feared.tolist()}
+        arms = self.arms(assessment, posterior, left_out if len(left_out) < len(situation.candidates) else reasons)
         return Considered(situation, assessment, posterior, reasons, arms, loop, offered)
+
+    def _pruned(self, situation: Situation, assessment: Assessment, loop: Loop | None) -> Reasons:
+        """What fails here or goes on with a loop; what successes near here repeated as often does not."""
+        experience = self.learned.knowledge.experience
+        times = cache(lambda tool: times_shown(tool, assessment.evidence, experience))
+
+        def is_usual(tool: str, done: int) -> bool:
+            return times(tool) >= done
+
+        return prune(situation, assessment, self.config, feedback=self._feedback, loop=loop, is_shown=is_usual)
 
     def _loop(self, situation: Situation, assessment: Assessment, likeness_T: NDArray[np.float64]) -> Loop | None:
         """The loop that the newest steps stand in, unless successes near here repeated as much."""
@@ -147,11 +163,11 @@ class Engine:
         weight = self.config.prior_strength + assessment.path_weight
         return BetaPosterior(means * weight, (1.0 - means) * weight)
 
-    def arms(self, assessment: Assessment, posterior: BetaPosterior, reasons: Reasons) -> Arms:
-        """What may be chosen, and what is believed of each."""
+    def arms(self, assessment: Assessment, posterior: BetaPosterior, left_out: Collection[int]) -> Arms:
+        """What may be chosen, and what is believed of each; `left_out` are places."""
         allowed = np.ones(len(posterior.mean), np.bool_)
-        if reasons:
-            allowed[list(reasons)] = False
+        if left_out:
+            allowed[list(left_out)] = False
         paths = assessment.paths if self.config.following else NO_PATHS
         path_posterior = self.learned.paths.posterior(paths, posterior.mean)
         return Arms(posterior, allowed, paths, path_posterior, self._feedback.guidance(assessment.cluster))

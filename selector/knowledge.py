@@ -161,6 +161,10 @@ class Knowledge:
         """How each candidate stands to stored paths of like tasks; shape (K, len(PATH_RELATIONS))."""
         return self._stored_paths.relations(situation, goals, left.excluded if left else None)
 
+    def danger(self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None) -> Floats:
+        """How often wrong calls of each known tool lost all in tasks like this; shape (tools + 1,)."""
+        return self.outcomes.dangers.near(situation.task, goals, left.excluded if left else None)
+
     def assess(
         self,
         situation: Situation,

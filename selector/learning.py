@@ -12,30 +12,32 @@ from selector.corroboration import CorroborationConfig
 from selector.features import state_features
 from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
 from selector.follow import PathModel
+from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
+from selector.lessons import lessons, wrong_steps
 from selector.path_gain import paths_help, penalties_with_paths
 from selector.situation import Situation, place_of, situation_at
 from trajstore.embedding import Embedder
-from trajstore.experience import Experience, Playback, holdout_unit, play_back, wasted_steps
+from trajstore.experience import Experience, holdout_unit, play_back
 from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Candidate, Trajectory
 
 HoldOut = Literal["group", "family"]
-ENDED = "done"
 PATH_DECISIONS = 1000
 SAME_TASK_SHARE = 0.5
-HARM_WEIGHT = 0.5
+WRONG_DECISIONS = 0.25
 OnExample = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class LearningConfig:
-    """How the choice model is fitted: what is left out, and at most how many decisions are used."""
+    """How the choice model is fitted: what is left out, with its kin or alone, and at most how many decisions count."""
 
     hold_out: HoldOut = "group"
     decisions: int = 8000
     penalties: Penalties = field(default_factory=Penalties)
     seed: int = 0
+    with_kin: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,26 @@ def learn(
 ) -> Learned:
     """Learn from trajectories alone, without a store."""
     config = config or LearningConfig()
-    experience = Experience(embedder.embed, embedder.identity.dimension)
-    experience.extend(trajectories)
-    retriever = Retriever(experience, retrieval, seed=config.seed)
-    knowledge = Knowledge(experience, retriever, corroboration=corroboration)
-    knowledge.learn(trajectories, first=0)
+    knowledge = know(trajectories, embedder, retrieval=retrieval, corroboration=corroboration, seed=config.seed)
     knowledge.use_clusters(find_clusters(knowledge.retriever.states, seed=config.seed))
     fitted = fit_model(knowledge, trajectories, config, on_example)
     return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
+
+
+def know(
+    trajectories: Sequence[Trajectory],
+    embedder: Embedder,
+    *,
+    retrieval: RetrieverConfig | None = None,
+    corroboration: CorroborationConfig | None = CORROBORATION,
+    seed: int = 0,
+) -> Knowledge:
+    """What can be known of trajectories before anything is fitted to them."""
+    experience = Experience(embedder.embed, embedder.identity.dimension)
+    experience.extend(trajectories)
+    knowledge = Knowledge(experience, Retriever(experience, retrieval, seed=seed), corroboration=corroboration)
+    knowledge.learn(trajectories, first=0)
+    return knowledge
 
 
 def fit_model(
@@ -118,20 +132,24 @@ def _tells_tasks_apart(knowledge: Knowledge) -> bool:
 def build_examples(
     knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, with_paths: bool = False
 ) -> Iterator[Example]:
-    """The decisions of successful trajectories, each assessed without its own unit; unit by unit.
+    """The decisions of successful trajectories, each assessed without its own unit and its kin.
 
-    They are compared with stored paths too where `with_paths` says so.
+    They come unit by unit.  They are compared with stored paths too where `with_paths` says so.
     """
     units: dict[str, list[int]] = {}
     for number, trajectory in enumerate(trajectories):
         units.setdefault(holdout_unit(trajectory, number, config.hold_out), []).append(number)
     tools = known_tools(knowledge.experience)
     shares = decision_shares(knowledge, config.decisions)
-    sampling = _Sampling(tools, shares, np.random.default_rng(config.seed), with_paths, knowledge.example_trust())
-    for unit, members in enumerate(units.values()):
-        left = knowledge.left_out(members)
+    wrong = [wrong_steps(trajectory) for trajectory in trajectories]
+    wrong_share = min(1.0, WRONG_DECISIONS * config.decisions / max(sum(map(len, wrong)), 1))
+    rng, trust = np.random.default_rng(config.seed), knowledge.example_trust()
+    sampling = _Sampling(tools, shares, wrong_share, rng, with_paths, trust)
+    kinship = Kinship(trajectories, units)
+    for unit, (name, members) in enumerate(units.items()):
+        left = knowledge.left_out(kinship.of(name) if config.with_kin else members)
         for number in members:
-            made = _examples_of(knowledge, trajectories[number], number, left, sampling)
+            made = _examples_of(knowledge, trajectories[number], number, wrong[number], left, sampling)
             yield from (replace(one, unit=unit) for one in made)
 
 
@@ -171,60 +189,47 @@ def example(
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, the share of each tool's decisions, and whether paths are asked.
+    """What is offered where the log is silent, shares of decisions, and whether paths are asked.
 
+    `shares` are those of each tool's right decisions, `wrong_share` is that of the wrong ones.
     `trust` says how far examples of each tool count, without and with a judge who is believed; shape (T, 2).
     """
 
     tools: tuple[Candidate, ...]
     shares: Mapping[str, float]
+    wrong_share: float
     rng: np.random.Generator
     with_paths: bool
     trust: np.ndarray
 
 
 def _examples_of(
-    knowledge: Knowledge, trajectory: Trajectory, number: int, left: Left, sampling: _Sampling
+    knowledge: Knowledge, trajectory: Trajectory, number: int, wrong: frozenset[int], left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
-    """The steps that an example of success is made of, and the steps of any trajectory that did harm."""
+    """The lessons of one trajectory as examples."""
     columns = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust", "believed"))
     weights, trust, believed = columns
     is_example = bool(weights[number] > 0)
-    wrong = [_did_harm(trajectory, position) for position in range(len(trajectory.steps))]
-    if not (is_example or any(wrong)):
+    if not (is_example or wrong):
         return
     playback, goals = play_back(trajectory), None
-    for position in _lessons(playback, wrong, is_example=is_example):
-        step = trajectory.steps[position]
-        share = sampling.shares.get(step.tool, 1.0)
+    for lesson in lessons(playback, wrong, is_example=is_example):
+        step, is_wrong = trajectory.steps[lesson.position], lesson.is_wrong
+        share = sampling.wrong_share if is_wrong else sampling.shares.get(step.tool, 1.0)
         if sampling.rng.random() >= share:
             continue
-        situation = situation_at(playback, position, sampling.tools)
+        situation = situation_at(playback, lesson.position, sampling.tools)
         chosen = place_of(situation, step.tool, step.args)
-        if chosen is None or len(situation.candidates) < 2 or (wrong[position] and not situation.is_grounded):
+        if chosen is None or len(situation.candidates) < 2 or (is_wrong and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
         made = example(knowledge, situation, goals, left, chosen, with_paths=sampling.with_paths)
-        if wrong[position]:
-            weight = HARM_WEIGHT * float(trust[number])
+        if is_wrong:
+            counts = float(trust[number])
         else:
             tool = knowledge.experience.tools.known(step.tool)
-            weight = float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
-        yield replace(made, weight=weight / share, is_wrong=wrong[position])
-
-
-def _lessons(playback: Playback, wrong: Sequence[bool], *, is_example: bool) -> Iterator[int]:
-    """Positions of calls that were wrong, and of an example those that were right and not wasted."""
-    wasted = wasted_steps(playback) if is_example else (True,) * len(wrong)
-    for position, step in enumerate(playback.trajectory.steps):
-        if step.kind == "tool" and (wrong[position] or not wasted[position]):
-            yield position
-
-
-def _did_harm(trajectory: Trajectory, position: int) -> bool:
-    """Whether a step lost reward, or was the last of a failure that the environment itself ended."""
-    is_fatal = trajectory.success is False and trajectory.stop_reason == ENDED and position == len(trajectory.steps) - 1
-    return is_fatal or (trajectory.steps[position].reward or 0.0) < 0.0
+            counts = float(weights[number] / weights.max() * sampling.trust[tool, int(believed[number])])
+        yield replace(made, weight=lesson.weight * counts / share, is_wrong=is_wrong)
 
 
 def decision_shares(knowledge: Knowledge, most: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ when it has.  Only equal calls with equal observations count.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from trajstore.render import PastStep
 Kind = Literal["same call", "cycle", "no progress"]
 Key = tuple[str, str, str]
 Reasons = dict[int, str]
+IsShown = Callable[[str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +128,21 @@ def looping_steps(history: Sequence[PastStep], config: LoopConfig) -> NDArray[np
     return inside
 
 
-def loop_reasons(situation: Situation, config: LoopConfig, loop: Loop | None) -> Reasons:
+def never_shown(tool: str, times: int) -> bool:
+    """That no success made the same call of a tool so many times before it made it again."""
+    del tool, times
+    return False
+
+
+def loop_reasons(
+    situation: Situation, config: LoopConfig, loop: Loop | None, is_shown: IsShown = never_shown
+) -> Reasons:
     """Reason by place of each candidate that would go on with a loop, of whatever kind; it may name all of them.
 
-    `loop` is the one that `find_loop` found.
+    `loop` is the one that `find_loop` found; `is_shown` says whether successes repeated a tool's call as often.
     """
     masked = candidates_to_mask(situation, loop) if loop else {}
-    return masked | repeated_here(situation, config)
+    return masked | repeated_here(situation, config, is_shown) | refused_here(situation)
 
 
 def candidates_to_mask(situation: Situation, loop: Loop) -> Reasons:
@@ -150,8 +159,11 @@ def candidates_to_mask(situation: Situation, loop: Loop) -> Reasons:
     }
 
 
-def repeated_here(situation: Situation, config: LoopConfig) -> Reasons:
-    """Reason by place of each grounded action that brought the same `action_repeats` times in this very state."""
+def repeated_here(situation: Situation, config: LoopConfig, is_shown: IsShown = never_shown) -> Reasons:
+    """Reason by place of each grounded action that brought the same `action_repeats` times in this very state.
+
+    None where successes did it as often: to look again and again is how one sees water boil.
+    """
     if not situation.is_grounded:
         return {}
     same = Counter((step.action, step.observation) for step in situation.history if step.state == situation.state)
@@ -161,7 +173,27 @@ def repeated_here(situation: Situation, config: LoopConfig) -> Reasons:
     return {
         place: f"loop: done {times[action]} times in this state with the same observation"
         for place, (candidate, action) in enumerate(zip(situation.candidates, situation.actions, strict=True))
-        if candidate.args and times.get(action, 0) >= config.action_repeats
+        if candidate.args
+        and times.get(action, 0) >= config.action_repeats
+        and not is_shown(candidate.tool, times[action])
+    }
+
+
+def refused_here(situation: Situation) -> Reasons:
+    """Reason by place of each grounded action that was refused when the very same actions were offered.
+
+    What the environment does not carry out changes nothing, so that it would be refused again.
+    """
+    if not situation.is_grounded:
+        return {}
+    steps = (step for step in situation.history if step.refused and step.offered)
+    refused = {step.action for step in steps if step.offered == situation.actions}
+    if not refused:
+        return {}
+    return {
+        place: "loop: refused before, when the same was offered"
+        for place, action in enumerate(situation.actions)
+        if action in refused
     }
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, balanced
 from selector.credit import Credit, credit
+from selector.danger import Dangers
 from selector.follow import Records
 from selector.hierarchy import build_hierarchy, tool_families
 from selector.prune_book import PruneConfig, Verdict, judge, low_value
@@ -52,11 +53,13 @@ class Outcomes:
     """Of all rows of an experience: `credit`, and what follows from it.
 
     `successes_CT` and `counts_CT` are credited successes and their weights by state cluster and tool; no trajectory
-    weighs more than 1 in any cell.  `hierarchy` gives the prior of a tool, `records` how each sequence of tools ended.
-    `reward_of` gives a trajectory's final reward in [0, 1].  There is one cluster of all states until `use_clusters`.
-    With `values`, a step is credited with its λ-return under values learned as the trajectories came, so that a good
-    step of a failed trajectory is not blamed wholly; without, with the final reward itself.  `corroboration` says how
-    far outcomes count by who reports them, None that all count alike.
+    weighs more than 1 in any cell.  `hierarchy` gives the prior of a tool, `dangers` what a wrong call of it can lose,
+    `records` how each sequence of tools ended.  There is one cluster of all states until `use_clusters`.
+
+    `reward_of` gives a trajectory's final reward in [0, 1].  With `values`, a step is credited with its λ-return under
+    values learned as the trajectories came, so that a good step of a failed trajectory is not blamed wholly; without,
+    with the final reward itself.  `corroboration` says how far outcomes count by who reports them, None that all count
+    alike.
     """
 
     def __init__(
@@ -137,12 +140,20 @@ class Outcomes:
         self.successes_CT, self.counts_CT = self._by_cluster()
         families = tool_families(experience.tools.names)
         self.hierarchy = build_hierarchy(self.successes_CT, self.counts_CT, families)
+        rows = len(self._row_clusters)
+        self.dangers = Dangers(experience, rows, lambda: self._trust_of_rows(experience.column("tool")[:rows]))
         finals = np.asarray(self._finals.values, np.float64)
         templates = experience.trajectory_column("template")[: len(finals)]
         trust = experience.trajectory_column("trust")[: len(finals)].astype(np.float64)
         trust = self.corroborated(np.arange(len(finals)), trust, templates)
         wins, attempts = (_sums(templates, trust * values, len(experience.templates)) for values in _judged(finals))
         self.records = Records(wins, attempts, low_value(wins, attempts, PruneConfig()))
+
+    def _trust_of_rows(self, arms: NDArray[np.integer]) -> Floats:
+        """How far each of the first rows counts as a report of what came of its arm; shape of `arms`."""
+        owners = self._experience.column("trajectory")[: len(arms)]
+        trust = self._experience.trajectory_column("trust")[owners].astype(np.float64)
+        return self.corroborated(owners, trust, arms)
 
     def _credited(self) -> Credit:
         """Rows whose trajectory was not learned yet get none."""
@@ -191,8 +202,7 @@ class Outcomes:
         numbers = np.maximum(np.asarray(self._row_clusters.values, np.int64), 0)
         cells = numbers * tools + experience.column("tool")[:rows]
         keys, group = np.unique(cells * (len(self._finals) + 1) + owners, return_inverse=True)
-        trust = experience.trajectory_column("trust")[owners].astype(np.float64)
-        trust = self.corroborated(owners, trust, cells)
+        trust = self._trust_of_rows(cells)
         totals = np.bincount(group, trust * self.credit.weights_N, len(keys))
         share = trust / np.maximum(totals, 1.0)[group] if len(keys) else trust
         successes, counts = (

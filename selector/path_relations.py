@@ -17,7 +17,7 @@ from selector.reading import words_of
 from selector.situation import Situation
 from selector.step_fits import StepFits
 from selector.steps_before import StepsBefore
-from selector.task_words import Pairs, differing, exchanged, long_first
+from selector.task_words import Bridge, Pairs, differing, exchanged, long_first
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -86,23 +86,21 @@ class StoredPath:
         text = frozenset(words_of(self.task))
         return tuple(share_named(tuple(dict.fromkeys(words_of(one))), text) for one in self.args)
 
-    @property
-    def spoken(self) -> frozenset[str]:
-        """All words of its arguments."""
-        return frozenset(word for one in self.args for word in words_of(one))
-
 
 class PathBook:
     """The P stored paths of at most L steps that one task is compared with; remembers what its episode has shown.
 
-    `costs_P` say how unlike this task each path's own is.  What is remembered changes no answer, only its price.
+    `bridges` lead from each path's own task to this one.  What is remembered changes no answer, only its price.
     """
 
-    def __init__(self, task: str, paths: Sequence[StoredPath], costs_P: Floats) -> None:
+    def __init__(self, task: str, paths: Sequence[StoredPath], bridges: Sequence[Bridge]) -> None:
         told = [place for place, path in enumerate(paths) if path.tools]
-        paths, self._costs_P = [paths[place] for place in told], costs_P[told]
+        paths, bridges = [paths[place] for place in told], [bridges[place] for place in told]
+        self._costs_P = np.array([bridge.cost for bridge in bridges])
         self._table = CallTable(task)
-        self._args_P = [[exchanged(args, differing(path.task, task)) for args in path.args] for path in paths]
+        self._args_P = [
+            [exchanged(args, bridge.pairs) for args in path.args] for path, bridge in zip(paths, bridges, strict=True)
+        ]
         self._tools_P = [path.tools for path in paths]
         lengths_P = np.array([len(tools) for tools in self._tools_P], np.int64)
         self._is_step = np.arange(lengths_P.max(initial=0)) < lengths_P[:, None]

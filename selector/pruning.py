@@ -4,7 +4,7 @@ import numpy as np
 
 from selector.knowledge import Assessment
 from selector.live import NO_FEEDBACK, Feedback
-from selector.loops import Loop, loop_reasons
+from selector.loops import IsShown, Loop, loop_reasons, never_shown
 from selector.records import PrunedCandidate, SelectorConfig
 from selector.situation import Situation
 
@@ -18,15 +18,16 @@ def prune(
     *,
     feedback: Feedback = NO_FEEDBACK,
     loop: Loop | None = None,
+    is_shown: IsShown = never_shown,
 ) -> Reasons:
     """Reason by place of each candidate to leave out; at least one candidate always stays.
 
-    `loop` is the one that the newest steps stand in.
+    `loop` is the one that the newest steps stand in; `is_shown` says whether successes repeated a tool's call as often.
     """
     reasons = (
         failing_here(assessment, config)
         | quarantined(assessment, feedback)
-        | loop_reasons(situation, config.loops, loop)
+        | loop_reasons(situation, config.loops, loop, is_shown)
     )
     return reasons if len(reasons) < len(situation.candidates) else {}
 

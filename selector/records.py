@@ -30,6 +30,7 @@ class SelectorConfig:
     decisions; `prior_strength` is the weight of a
     mean without examples.  A grounded action that was tried n times in this state has its probability divided by
     (1 + n) ** `repeat_discount`, one that lost reward n times in this episode by (1 + n) ** `loss_discount`.
+    A call that loses all costs `loss_aversion` times what being right is worth (`selector.danger`).
 
     Pruning near here needs a weight of judged steps of `prune_evidence`, credible bounds of `prune_deviations`, and
     an upper one below `prune_share` of the best lower one; `pruning` is for whole state clusters, `loops` and `health`
@@ -61,6 +62,7 @@ class SelectorConfig:
     strangeness: float = 0.05
     repeat_discount: float = 2.0
     loss_discount: float = 3.0
+    loss_aversion: float = 1.0
     prune_evidence: float = 5.0
     prune_deviations: float = 3.0
     prune_share: float = 0.5
@@ -87,7 +89,7 @@ class SelectorConfig:
         for name in ("sharpening", "prior_strength", "decisions", "prune_evidence", "prune_deviations"):
             if not getattr(self, name) > 0:
                 raise SelectorUsageError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("repeat_discount", "loss_discount", "minimum_support", "strangeness"):
+        for name in ("repeat_discount", "loss_discount", "loss_aversion", "minimum_support", "strangeness"):
             if not getattr(self, name) >= 0:
                 raise SelectorUsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.allowance is not None and not 0.0 <= self.allowance < 1.0:

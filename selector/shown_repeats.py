@@ -1,6 +1,7 @@
-"""Repetition that successes near here show: waiting until an egg has hatched is no loop."""
+"""Repetition that successes near here show: to wait until an egg has hatched, or water boils, is no loop."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selector.loops import Loop
 from trajstore.experience import Experience
@@ -9,19 +10,40 @@ from trajstore.retriever import Evidence
 LEAST_SHOWN = 2
 
 
-def is_shown(loop: Loop, evidence: Evidence, experience: Experience) -> bool:
-    """Whether LEAST_SHOWN examples near here made one call of the loop's tool as often in a row, and then once more.
+def times_shown(tool: str, evidence: Evidence, experience: Experience) -> int:
+    """How many times LEAST_SHOWN examples near here had made the very call of the tool before they made it again."""
+    tools, actions, owners = (experience.column(name) for name in ("tool", "action", "trajectory"))
+    rows = _examples(evidence, experience)
+    rows = rows[tools.take(rows) == experience.tools.known(tool)]
+    ends = experience.trajectory_column("end")
+    times: dict[int, int] = {}
+    for row, owner in zip(rows.tolist(), owners.take(rows).tolist(), strict=True):
+        first = int(ends[owner - 1]) if owner else 0
+        times[owner] = max(times.get(owner, 0), int((actions[first:row] == actions[row]).sum()))
+    most = sorted(times.values(), reverse=True)
+    return most[LEAST_SHOWN - 1] if len(most) >= LEAST_SHOWN else 0
 
-    Only for a call that is made again and again: of a cycle of several calls examples say nothing.
+
+def is_shown(loop: Loop, evidence: Evidence, experience: Experience) -> bool:
+    """Whether LEAST_SHOWN examples near here made calls of the loop's tools as often over and over, and then once more.
+
+    Of steps that only bring nothing new, in no order, examples say nothing.
     """
-    tool = experience.tools.known(next(iter(loop.tools)))
-    if loop.kind != "same call" or tool < 0:
+    known = np.array([experience.tools.known(tool) for tool in loop.tools])
+    if loop.kind == "no progress" or (known < 0).any():
         return False
     tools, actions, owners = (experience.column(name) for name in ("tool", "action", "trajectory"))
-    rows = evidence.rows[(evidence.rows >= loop.repeats) & (tools.take(evidence.rows) == tool)]
-    rows = rows[experience.trajectory_column("weight").take(owners.take(rows)) > 0.0]
-    before = rows[:, None] - np.arange(1, loop.repeats + 1)
-    is_same = (actions.take(before) == actions.take(rows)[:, None]) & (
-        owners.take(before) == owners.take(rows)[:, None]
-    )
-    return len(np.unique(owners.take(rows[is_same.all(axis=1)]))) >= LEAST_SHOWN
+    length = loop.length * loop.repeats
+    rows = _examples(evidence, experience)
+    rows = rows[rows >= length]
+    steps = rows[:, None] - np.arange(length + 1)  # the step itself, and so many before it
+    rounds = np.arange(length + 1 - loop.length)
+    goes_on = actions.take(steps[:, rounds]) == actions.take(steps[:, rounds + loop.length])
+    is_alike = np.isin(tools.take(steps), known) & (owners.take(steps) == owners.take(rows)[:, None])
+    return len(np.unique(owners.take(rows[goes_on.all(axis=1) & is_alike.all(axis=1)]))) >= LEAST_SHOWN
+
+
+def _examples(evidence: Evidence, experience: Experience) -> NDArray[np.integer]:
+    """The rows of evidence that belong to successes, or to what is as good as one."""
+    weights = experience.trajectory_column("weight").take(experience.column("trajectory").take(evidence.rows))
+    return evidence.rows[weights > 0.0]

@@ -1,14 +1,15 @@
 """Which stored paths an episode is compared with: those of the tasks that sound most like its own."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.newest import Newest
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
+from selector.reading import words_of
 from selector.situation import Situation
-from selector.task_words import unlikeness
+from selector.task_words import Bridge, bridge
 from trajstore.experience import Experience
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ class StoredPaths:
     def __init__(self, experience: Experience) -> None:
         self._experience = experience
         self._paths: dict[int, StoredPath] = {}
-        self._books: OrderedDict[tuple[str, int, bytes], PathBook] = OrderedDict()
+        self._books = Newest[PathBook](MOST_BOOKS)
 
     def relations(self, situation: Situation, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> Floats:
         """How each candidate stands to the paths; shape (K, len(PATH_RELATIONS)).
@@ -43,12 +44,7 @@ class StoredPaths:
 
     def _book(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
         key = task, len(self._experience.trajectory_ids), b"" if excluded is None else np.packbits(excluded).tobytes()
-        if key not in self._books:
-            self._books[key] = self._open(task, goals, excluded)
-        self._books.move_to_end(key)
-        while len(self._books) > MOST_BOOKS:
-            self._books.popitem(last=False)
-        return self._books[key]
+        return self._books.get(key, lambda: self._open(task, goals, excluded))
 
     def _open(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
         similarities = goals[self._experience.trajectory_column("goal")]
@@ -58,9 +54,9 @@ class StoredPaths:
         usable = np.flatnonzero(may)
         near = usable[np.argsort(-similarities[usable], kind="stable")[:MOST_NEAR]].tolist()
         paths = [path for path in self._read(near) if path.tools]
-        costs = np.array([unlikeness(path.task, task, path.spoken) for path in paths])
-        kept = np.argsort(costs, kind="stable")[:MOST_PATHS]
-        return PathBook(task, [paths[place] for place in kept.tolist()], costs[kept])
+        bridges = bridges_to(task, paths)
+        kept = sorted(range(len(paths)), key=lambda place: bridges[place].cost)[:MOST_PATHS]
+        return PathBook(task, [paths[place] for place in kept], [bridges[place] for place in kept])
 
     def _read(self, numbers: list[int]) -> list[StoredPath]:
         """The paths of these trajectories; each is made once."""
@@ -70,6 +66,13 @@ class StoredPaths:
             names = experience.goal_names, experience.tools.names, experience.actions.names
             self._paths |= {number: _path_of(experience, number, *names) for number in fresh}
         return [self._paths[number] for number in numbers]
+
+
+def bridges_to(task: str, paths: Sequence[StoredPath]) -> list[Bridge]:
+    """What leads from each path's own task to this one, as far as all of them tell what is spoken of."""
+    spoken = {word for path in paths for args in path.args for word in words_of(args)}
+    silent = frozenset(word for path in paths for word in words_of(path.task)) - spoken
+    return [bridge(path.task, task, path.args, silent) for path in paths]
 
 
 def _path_of(

@@ -1,10 +1,11 @@
 """Stored words in the words of another task: what two tasks say differently is exchanged."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from selector.reading import words_of
 
@@ -12,6 +13,7 @@ BRIDGED = 0.1
 UNBRIDGED = 0.3
 
 Pairs = tuple[tuple[str, str], ...]
+Words = tuple[str, ...]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -29,44 +31,109 @@ def differing(stored: str, asked: str) -> Pairs:
     mine, theirs = words_of(stored), words_of(asked)
     pairs: dict[str, str] = {}
     for kind, begin, end, first, last in _changes(mine, theirs):
-        if kind != "replace":
-            continue
-        said, instead = mine[begin:end], " ".join(theirs[first:last])
-        pairs.setdefault(" ".join(said), instead)
-        if end - begin == last - first:
-            for one, other in zip(said, theirs[first:last], strict=True):
-                pairs.setdefault(one, other)
-        else:
-            for part in _most_of(said):
-                pairs.setdefault(part, instead)
+        if kind == "replace":
+            for said, instead in _pairs_of(mine[begin:end], theirs[first:last]):
+                pairs.setdefault(" ".join(said), " ".join(instead))
     return long_first(pairs.items())
 
 
-def _most_of(phrase: Sequence[str]) -> Iterator[str]:
-    """The parts of a phrase that have more than half of its words in a row: what is often said for all of it."""
-    for length in range(len(phrase) - 1, len(phrase) // 2, -1):
-        for first in range(len(phrase) - length + 1):
-            yield " ".join(phrase[first : first + length])
+def _pairs_of(said: Words, instead: Words) -> Iterator[tuple[Words, Words]]:
+    """A phrase with what replaces it, and parts of it: each word where both have as many, else most of the phrase."""
+    yield said, instead
+    if len(said) == len(instead):
+        yield from (((one,), (other,)) for one, other in zip(said, instead, strict=True))
+        return
+    for length in range(len(said) - 1, len(said) // 2, -1):
+        yield from ((said[first : first + length], instead) for first in range(len(said) - length + 1))
 
 
-def unlikeness(stored: str, asked: str, spoken: frozenset[str]) -> float:
-    """What it costs to take a stored path for another task: BRIDGED for each difference that exchanging words mends.
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """How a stored path is taken for another task: the phrases to exchange in it, and what that costs."""
 
-    Those are the differences in words that the path's arguments have, `spoken`.  Each other word that one task has
-    alone costs UNBRIDGED: nothing says that what the path does depends on it as asked.
+    pairs: Pairs
+    cost: float
 
-    >>> unlikeness("boil water", "boil milk", frozenset({"water"}))
-    0.1
-    >>> unlikeness("boil milk", "freeze milk", frozenset({"milk"}))
+
+def bridge(stored: str, asked: str, said: Sequence[str], silent: frozenset[str] = frozenset()) -> Bridge:
+    """What to exchange in a path of the task `stored` so that it serves the task `asked`.
+
+    `said` are the arguments of the path's steps, `silent` the words that tasks like these have and the arguments of no
+    path: they say what to do, not with what.  A difference costs BRIDGED where it is about what the path speaks of, and
+    UNBRIDGED for each of its silent words; any other difference costs UNBRIDGED for each of its words, for nothing says
+    that what the path does depends on it as asked.
+
+    >>> bridge("boil water", "boil milk", ["water"])
+    Bridge(pairs=(('water', 'milk'),), cost=0.1)
+    >>> bridge("boil milk", "freeze milk", ["milk"]).cost
     0.3
+
+    Names are exchanged as a whole: the longest that the path says, and for all of the name that is asked for.
+
+    >>> bridge("light the red lamp", "light the blue lamp", ["red lamp", "red wire"]).pairs
+    (('red lamp', 'blue lamp'),)
+    >>> bridge("melt ice", "melt ice cream", ["ice"]).pairs
+    (('ice', 'ice cream'),)
+    >>> dict(bridge("change the state of tea", "melt ice cream", ["tea"], frozenset({"melt", "change"})).pairs)["tea"]
+    'ice cream'
     """
     mine, theirs, cost = words_of(stored), words_of(asked), 0.0
+    told = _Told.of(said)
+    pairs: dict[str, str] = {}
     for kind, begin, end, first, last in _changes(mine, theirs):
-        if kind == "replace" and not spoken.isdisjoint(mine[begin:end]):
-            cost += BRIDGED
-        elif kind != "equal":
+        if kind == "equal":
+            continue
+        old, new = mine[begin:end], theirs[first:last]
+        if not (old and new) and silent.isdisjoint(old + new):  # a name that is longer than the other
+            named = told.end_of(mine[:begin])
+            old, new = named + old, named + new
+        about, instead = _longest_run(old, told.words.__contains__), _longest_run(new, lambda word: word not in silent)
+        if not (about and instead):
             cost += UNBRIDGED * max(end - begin, last - first)
-    return cost
+            continue
+        cost += BRIDGED + UNBRIDGED * max(_count(old, silent), _count(new, silent))
+        rest = told.rest_of_name(old, mine[end:]) if kind == "replace" else ()
+        for one, other in (*_pairs_of(old, new), (about, instead)):
+            is_cut = old[-len(one) :] == one
+            pairs.setdefault(" ".join(one + rest * is_cut), " ".join(other + rest * is_cut))
+    return Bridge(long_first(pairs.items()), cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the arguments of a path say: their words, and all of them in one text with blanks around each word."""
+
+    words: frozenset[str]
+    text: str
+
+    @classmethod
+    def of(cls, said: Sequence[str]) -> "_Told":
+        """What these arguments say."""
+        told = [words_of(one) for one in said]
+        return cls(frozenset().union(*told), "".join(f" {' '.join(one)} |" for one in told))
+
+    def end_of(self, words: Words) -> Words:
+        """The words at the end that are all said."""
+        return tuple(reversed(list(takewhile(self.words.__contains__, reversed(words)))))
+
+    def rest_of_name(self, words: Words, following: Words) -> Words:
+        """As many of the words that follow as are said right after the last of `words`."""
+        rest: Words = ()
+        for word in following:
+            if f" {' '.join((words[-1], *rest, word))} " not in self.text:
+                break
+            rest = (*rest, word)
+        return rest
+
+
+def _count(words: Words, among: frozenset[str]) -> int:
+    return sum(word in among for word in words)
+
+
+def _longest_run(words: Words, is_wanted: Callable[[str], bool]) -> Words:
+    """The longest run of wanted words, the first of several."""
+    runs = (tuple(run) for wanted, run in groupby(words, is_wanted) if wanted)
+    return max(runs, key=len, default=())
 
 
 def exchanged(text: str, pairs: Pairs) -> str:
@@ -88,7 +155,7 @@ def long_first(pairs: Iterable[tuple[str, str]]) -> Pairs:
 
 
 @lru_cache(maxsize=1 << 12)
-def _changes(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[str, int, int, int, int], ...]:
+def _changes(mine: Words, theirs: Words) -> tuple[tuple[str, int, int, int, int], ...]:
     matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
     same = [one == other for one, other in zip(mine, theirs, strict=False)]
     if len(mine) == len(theirs) and sum(same) >= sum(block.size for block in matcher.get_matching_blocks()):

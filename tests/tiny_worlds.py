@@ -7,13 +7,11 @@ from tiny_logs import WordEmbedder
 
 from selector.engine import Engine
 from selector.knowledge import Assessment, Knowledge
-from selector.learning import Learned, LearningConfig, learn
+from selector.learning import Learned, LearningConfig, know, learn
 from selector.records import Decision, SelectorConfig
 from selector.situation import Situation
 from trajstore.embedding import Embedder
-from trajstore.experience import Experience
 from trajstore.render import PastStep
-from trajstore.retriever import Retriever
 from trajstore.schema import Candidate, Outcome, Step, Task, Trajectory
 
 COLOURS = ("red", "blue", "green")
@@ -67,12 +65,7 @@ def learned_from(
 
 def knowledge_of(trajectories: Sequence[Trajectory]) -> Knowledge:
     """What can be known of trajectories before any choice model is fitted."""
-    embedder = WordEmbedder(*COLOURS, "lamp")
-    experience = Experience(embedder.embed, embedder.identity.dimension)
-    experience.extend(trajectories)
-    knowledge = Knowledge(experience, Retriever(experience))
-    knowledge.learn(trajectories, first=0)
-    return knowledge
+    return know(trajectories, WordEmbedder(*COLOURS, "lamp"))
 
 
 def at(state: str = "", *tools: str, history: Sequence[PastStep] = (), task: str = "press the button") -> Situation:

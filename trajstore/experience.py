@@ -56,7 +56,7 @@ def past_step(step: Step) -> PastStep:
     """A stored step as it is remembered by the steps after it."""
     offered = tuple(call_of(candidate).action for candidate in step.candidates)
     called = step.tool, render_arguments(step.args)
-    return PastStep(*called, step.observation, step.has_failed, step.state, offered, step.reward)
+    return PastStep(*called, step.observation, step.has_failed, step.state, offered, step.reward, step.was_refused)
 
 
 def embedded_texts(trajectory: Trajectory) -> set[str]:

@@ -29,7 +29,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class PastStep:
-    """What is remembered of a step when the next one is chosen; `offered` are actions, as `render_action` writes."""
+    """What is remembered of a step when the next one is chosen; `offered` are actions, as `render_action` writes.
+
+    A call that was `refused` was never carried out: there is no such tool, or it takes no such arguments.
+    """
 
     tool: str
     args: str = ""
@@ -38,6 +41,7 @@ class PastStep:
     state: str = ""
     offered: tuple[str, ...] = ()
     reward: float | None = None
+    refused: bool = False
 
     @property
     def action(self) -> str:

@@ -20,7 +20,8 @@ JsonObject = Mapping[str, Any]  # Any: arguments and metadata are whatever JSON 
 OUTCOMES: frozenset[str] = frozenset(get_args(Outcome))
 STEP_KINDS: frozenset[str] = frozenset(get_args(StepKind))
 JUDGES: frozenset[str] = frozenset(get_args(Judge))
-FAILED_OUTCOMES: frozenset[str] = frozenset({"tool_error", "invalid_args", "unknown_tool", "timeout"})
+REFUSED_OUTCOMES: frozenset[str] = frozenset({"invalid_args", "unknown_tool"})
+FAILED_OUTCOMES: frozenset[str] = REFUSED_OUTCOMES | {"tool_error", "timeout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ class Step:
     def has_failed(self) -> bool:
         """Whether the call itself is known to have gone wrong."""
         return self.outcome in FAILED_OUTCOMES
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the call was never carried out, because of what it asked for."""
+        return self.outcome in REFUSED_OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)

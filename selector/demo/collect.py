@@ -4,12 +4,13 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from selector.demo.world import World
 from selector.errors import SelectorUsageError
-from selector.learning import ENDED
+from selector.lessons import ENDED
 from trajstore.environment import Observation, Transition
 from trajstore.schema import Candidate, Step, Task, Trajectory
 
@@ -61,7 +62,7 @@ def collect(
         owned = replace(task, namespace=settings.namespace)
         rng = rng_for(seed, task.task_id)
         for walk in _walks(world, task, settings, rng):
-            yield _record(walk, world, owned, settings, rng)
+            yield record(walk, world, owned, settings, rng)
             made += 1
             if on_progress is not None:
                 on_progress(made, len(tasks) * settings.per_task)
@@ -80,8 +81,25 @@ def action_of(step: Step) -> str:
     return " ".join([step.tool, *(str(value) for value in step.args.values())])
 
 
+class Walk(Protocol):
+    """A way of acting that is written down."""
+
+    @property
+    def agent(self) -> str:
+        """Who acts, as the trajectory says it."""
+        ...
+
+    def choose(self, world: World, seen: Observation | Transition) -> Candidate | None:
+        """The next action; None where the walk is at its end."""
+        ...
+
+    def observe(self, candidate: Candidate, after: Transition) -> None:
+        """What the action brought."""
+        ...
+
+
 class _Walk:
-    """A way of acting: along the gold path, with a chance of a random step instead of its next one.
+    """Walks along the gold path, with a chance of a random step instead of its next one.
 
     Environments do not list all that they understand, so an action of the path that is not offered is tried once;
     where it is refused, because a detour led away from it, the walk goes on at random until the action is offered.
@@ -120,7 +138,8 @@ def _walks(world: World, task: Task, settings: CollectSettings, rng: np.random.G
     yield from (_Walk("random", (), 1.0, rng) for _ in range(settings.random))
 
 
-def _record(walk: _Walk, world: World, task: Task, settings: CollectSettings, rng: np.random.Generator) -> Trajectory:
+def record(walk: Walk, world: World, task: Task, settings: CollectSettings, rng: np.random.Generator) -> Trajectory:
+    """The trajectory of one walk through a task."""
     seen: Observation | Transition = world.reset(task)
     steps: list[Step] = []
     while len(steps) < settings.max_steps and not _has_ended(seen):

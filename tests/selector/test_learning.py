@@ -10,9 +10,10 @@ from tiny_worlds import COLOURS, attempt, coloured_presses, knowledge_of, learne
 from selector.fitting import Example
 from selector.knowledge import EXPERTS
 from selector.learning import LearningConfig, build_examples, example, known_tools, learn
+from selector.lessons import ENDED, FATAL_WEIGHT, WRONG_WEIGHT, Lesson, lessons, wrong_steps
 from selector.situation import situation_at
 from trajstore.experience import play_back
-from trajstore.schema import Candidate, Step, Task, Trajectory
+from trajstore.schema import Candidate, Outcome, Step, Task, Trajectory
 
 PATH, CONTENT, MOMENT, ORDER = (EXPERTS.index(name) for name in ("path", "content", "moment", "order"))
 KNOWING = [PATH, CONTENT, MOMENT]
@@ -111,6 +112,39 @@ def test_steps_that_were_wasted_are_no_examples():
     assert [one.chosen for one in made] == [1]
 
 
+def opened(*doors: tuple[str, Outcome, float], success: bool = False) -> Trajectory:
+    offered = (Candidate("open", {"door": "red"}), Candidate("open", {"door": "blue"}))
+    steps = tuple(
+        Step(index=at, tool="open", args={"door": door}, outcome=outcome, reward=reward, candidates=offered)
+        for at, (door, outcome, reward) in enumerate(doors)
+    )
+    return Trajectory(task=Task("t"), steps=steps, success=success, stop_reason=ENDED)
+
+
+def test_steps_that_lost_reward_were_refused_or_ended_a_failure_were_wrong():
+    refused, lost, fine = ("red", "invalid_args", 0.0), ("blue", "ok", -0.5), ("red", "ok", 0.0)
+    assert wrong_steps(opened(fine, refused, refused, fine, lost, fine)) == {1, 4, 5}
+    assert wrong_steps(opened(fine, refused, refused, fine, lost, fine, success=True)) == {1, 4}
+    assert wrong_steps(replace(opened(fine, fine), stop_reason="step limit")) == set()
+    assert wrong_steps(opened()) == set()
+
+
+def test_what_ended_a_task_counts_more_than_what_was_wrong_on_the_way():
+    failure = opened(("red", "ok", 0.0), ("blue", "ok", -0.2), ("red", "ok", -0.2))
+    found = list(lessons(play_back(failure), wrong_steps(failure), is_example=False))
+    assert found == [Lesson(1, WRONG_WEIGHT, is_wrong=True), Lesson(2, FATAL_WEIGHT, is_wrong=True)]
+    assert WRONG_WEIGHT < FATAL_WEIGHT
+
+
+def test_wrong_steps_of_failures_are_examples_of_what_not_to_do_and_no_more_than_a_quarter_of_all():
+    failures = [replace(opened(("red", "ok", -0.5)), trajectory_id=f"t{number}") for number in range(80)]
+    made = examples_of(failures)
+    assert [(one.chosen, one.is_wrong) for one in made] == [(0, True)] * 80
+    few = examples_of(failures, decisions=80)
+    assert 8 < len(few) < 40
+    assert sum(one.weight for one in few) == pytest.approx(sum(one.weight for one in made), rel=0.5)
+
+
 def test_where_there_are_too_many_decisions_a_fair_share_is_used():
     trajectories = coloured_presses(60)
     assert len(examples_of(trajectories)) == 240
@@ -123,6 +157,22 @@ def test_known_tools_are_those_that_were_called_in_order_of_first_use():
     steps = (Step(index=0, tool="ask", kind="message"), Step(index=1, tool="b"), Step(index=2, tool="a"))
     knowledge = knowledge_of([Trajectory(task=Task("t"), steps=steps)])
     assert known_tools(knowledge.experience) == (Candidate("b"), Candidate("a"))
+
+
+def test_a_decision_is_assessed_without_the_tasks_about_the_same_rare_thing():
+    def about(thing: str, verb: str, number: int) -> Trajectory:
+        offered = tuple(Candidate("take", {"object": one}) for one in ("milk", "pot", thing))
+        steps = (Step(0, "take", f"a {thing}", args={"object": thing}, candidates=offered),)
+        return Trajectory(
+            Task(f"{verb} the {thing}", f"{verb} {thing}"), steps, success=True, trajectory_id=f"t{number}"
+        )
+
+    things = ["red", "red", *(f"jam{letter}" for letter in "abcdefgh")]
+    trajectories = [
+        about(thing, verb, at) for at, (thing, verb) in enumerate(zip(things, ["boil", "melt"] * 5, strict=True))
+    ]
+    with_kin, alone = (examples_of(trajectories, with_kin=with_kin)[0] for with_kin in (True, False))
+    assert alone.nearest_step > with_kin.nearest_step
 
 
 def test_progress_is_told_example_by_example():

@@ -56,6 +56,24 @@ def test_an_action_that_brought_the_same_twice_in_this_state_is_masked_with_its_
     assert reasons == {0: "loop: done 2 times in this state with the same observation"}
 
 
+def test_an_action_that_was_refused_is_masked_as_long_as_the_same_is_offered():
+    offered = among(OPEN, LOOK).actions
+    refused = PastStep("open", "door", "what door?", failed=True, state="hall", offered=offered, refused=True)
+    looked = PastStep("look", observation="a hall", state="hall", offered=offered)
+    for history in ((refused,), (refused, looked)):
+        assert masked(among(OPEN, LOOK, history=history), CONFIG) == {
+            0: "loop: refused before, when the same was offered"
+        }
+    assert masked(among(OPEN, LOOK, Candidate("close", {"object": "door"}), history=(refused,)), CONFIG) == {}
+    assert masked(among(OPEN, LOOK, history=(replace(refused, refused=False),)), CONFIG) == {}
+
+
+def test_a_bare_tool_whose_call_was_refused_may_be_called_again_with_other_arguments():
+    situation = among_tools("open", "look", history=())
+    refused = PastStep("open", "", "open what?", failed=True, state="hall", offered=situation.actions, refused=True)
+    assert masked(among_tools("open", "look", history=(refused,)), CONFIG) == {}
+
+
 def test_the_same_action_is_recognised_however_it_is_written():
     loud = Candidate("Open", {"object": "Door"})
     history = (PastStep("Open", "door", "locked", state="hall"),) * 2

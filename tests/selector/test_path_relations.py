@@ -12,7 +12,8 @@ from selector import call_table
 from selector.alignment import SKIP_DONE, SKIP_STORED, Alignment
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
 from selector.situation import Situation
-from selector.task_words import differing, exchanged, unlikeness
+from selector.stored_paths import bridges_to
+from selector.task_words import Bridge, differing, exchanged
 from trajstore.render import PastStep
 from trajstore.schema import Candidate
 
@@ -31,7 +32,7 @@ def situation(task: str, done: list[tuple[str, str]], offered: list[tuple[str, s
 
 
 def book(task: str, paths: Sequence[StoredPath]) -> PathBook:
-    return PathBook(task, paths, np.array([unlikeness(one.task, task, one.spoken) for one in paths]))
+    return PathBook(task, paths, bridges_to(task, paths))
 
 
 def relation(name: str, seen: Situation, *paths: StoredPath) -> list[float]:
@@ -61,6 +62,22 @@ def test_the_words_in_which_tasks_differ_are_exchanged() -> None:
     assert (green, red) == (0.0, 1.0)
 
 
+def test_a_name_is_exchanged_as_a_whole_and_nothing_else_that_shares_its_word() -> None:
+    stored = path("light the red lamp", ("take", "red wire"), ("light", "red lamp"))
+    offered = [("take", "red wire"), ("take", "blue wire"), ("light", "red lamp"), ("light", "blue lamp")]
+    seen = situation("light the blue lamp", [], offered)
+    assert relation("paths ever do exactly it", seen, stored) == pytest.approx([1.0, 0.0, 0.0, 1.0])
+
+
+def test_a_path_that_does_something_else_with_the_same_things_counts_less() -> None:
+    """ "freeze" and "melt" are what is done: no path acts on them."""
+    freeze, melt = path("freeze milk", ("take", "milk")), path("melt milk", ("take", "milk"))
+    other = path("melt tea", ("take", "tea"))
+    costs = [bridge.cost for bridge in bridges_to("melt ice cream", [freeze, melt, other])]
+    assert costs[0] > costs[1] == costs[2]
+    assert all("ice cream" in dict(bridge.pairs).values() for bridge in bridges_to("melt ice cream", [freeze, other]))
+
+
 def test_what_was_done_in_the_place_of_a_stored_step_is_spoken_of_from_then_on() -> None:
     stored = path("find an animal", ("focus", "dove"), ("take", "dove"))
     seen = situation("find an animal", [("focus", "turtle")], [("take", "dove"), ("take", "turtle")])
@@ -72,7 +89,8 @@ def test_what_was_done_in_the_place_of_a_stored_step_is_spoken_of_from_then_on()
 def test_a_difference_that_no_exchange_mends_costs_more() -> None:
     """ "boil milk" differs from each in one word; only the first path speaks of that word."""
     spoken, silent = path("boil water", ("take", "water")), path("freeze milk", ("take", "milk"))
-    assert unlikeness(spoken.task, "boil milk", spoken.spoken) < unlikeness(silent.task, "boil milk", silent.spoken)
+    mended, unmended = bridges_to("boil milk", [spoken, silent])
+    assert mended.cost < unmended.cost
 
 
 def test_the_path_of_the_task_that_sounds_nearest_counts_most() -> None:
@@ -91,10 +109,10 @@ def test_without_paths_nothing_is_said() -> None:
 @given(st.permutations(range(4)))
 def test_the_order_in_which_paths_are_stored_does_not_matter(order: list[int]) -> None:
     paths = [path("a", ("take", name), ("fill", name)) for name in ("cup", "pot", "jar", "mug")]
-    costs_P = np.array([0.1, 0.2, 0.3, 0.4])
+    bridges = [Bridge((), cost) for cost in (0.1, 0.2, 0.3, 0.4)]
     seen = situation("a", [("take", "cup")], [("fill", "cup"), ("fill", "jar"), ("take", "mug")])
-    expected = PathBook("a", paths, costs_P).relations(seen, HERE)
-    found = PathBook("a", [paths[place] for place in order], costs_P[list(order)]).relations(seen, HERE)
+    expected = PathBook("a", paths, bridges).relations(seen, HERE)
+    found = PathBook("a", [paths[place] for place in order], [bridges[place] for place in order]).relations(seen, HERE)
     assert found == pytest.approx(expected, abs=1e-3)
 
 

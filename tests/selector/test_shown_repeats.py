@@ -50,3 +50,40 @@ def test_one_success_alone_does_not_make_repetition_usual():
 def test_failures_do_not_make_repetition_usual():
     stored = [path(number, 8, success=False) for number in range(6)] + [path(number, 1) for number in range(6, 9)]
     assert pruned_after(5, stored) == ("wait",)
+
+
+LOOK, READ = Candidate("look", {"at": "pot"}, "look at pot"), Candidate("use", {"on": "pot"}, "use on pot")
+STOP = Candidate("stop", {"at": "pot"}, "stop")
+ROUND = (("look", "pot", "water"), ("use", "pot", "ten degrees"))
+
+
+def measured(number: int, rounds: int) -> Trajectory:
+    calls = [*[(LOOK, "water"), (READ, "ten degrees")] * rounds, (STOP, "done")]
+    steps = tuple(
+        Step(at, one.tool, "a pot", args=one.args, observation=seen, outcome="ok", candidates=(LOOK, READ, STOP))
+        for at, (one, seen) in enumerate(calls)
+    )
+    task = Task(text=f"boil {number}", family=f"boil {number}")
+    return Trajectory(task=task, steps=steps, success=True, reward=1.0)
+
+
+def pruned_after_rounds(rounds: int, stored: list[Trajectory]) -> set[str]:
+    engine = Engine(learn(stored, make_embedder()), SelectorConfig(), np.random.default_rng(0))
+    history = tuple(PastStep(tool, args, seen, state="a pot") for tool, args, seen in ROUND * rounds)
+    situation = Situation("boil 9", "a pot", history, (LOOK, READ, STOP))
+    goals = engine.learned.knowledge.goal_similarities(situation)
+    return {situation.candidates[place].tool for place in engine.consider(situation, goals).reasons}
+
+
+@pytest.mark.parametrize("rounds", [2, 4])
+def test_a_cycle_that_successes_went_through_as_often_and_once_more_is_no_loop(rounds):
+    assert pruned_after_rounds(rounds, [measured(number, 6) for number in range(6)]) == set()
+
+
+def test_a_cycle_that_successes_went_through_less_often_is_a_loop():
+    assert "look" in pruned_after_rounds(4, [measured(number, 2) for number in range(6)])
+    assert "look" in pruned_after_rounds(8, [measured(number, 6) for number in range(6)])
+
+
+def test_one_success_alone_does_not_make_a_cycle_usual():
+    assert "look" in pruned_after_rounds(4, [measured(0, 6), *(measured(number, 1) for number in range(1, 6))])

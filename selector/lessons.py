@@ -1,0 +1,53 @@
+"""What a stored trajectory teaches: which of its steps were right, which were wrong, and how much each counts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trajstore.experience import Playback, wasted_steps
+from trajstore.schema import Trajectory
+
+ENDED = "done"
+WRONG_WEIGHT = 0.5
+FATAL_WEIGHT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A step that was right, or `is_wrong`; `weight` counts beside 1 for a right step of an example."""
+
+    position: int
+    weight: float = 1.0
+    is_wrong: bool = False
+
+
+def lessons(playback: Playback, wrong: frozenset[int], *, is_example: bool) -> Iterator[Lesson]:
+    """The steps to learn from: of an example those that were not wasted, and the `wrong` steps of any trajectory."""
+    trajectory = playback.trajectory
+    wasted = wasted_steps(playback) if is_example else ()
+    last = len(trajectory.steps) - 1 if has_ended_badly(trajectory) else -1
+    for position, step in enumerate(trajectory.steps):
+        if step.kind != "tool":
+            continue
+        if position in wrong:
+            yield Lesson(position, FATAL_WEIGHT if position == last else WRONG_WEIGHT, is_wrong=True)
+        elif is_example and not wasted[position]:
+            yield Lesson(position)
+
+
+def wrong_steps(trajectory: Trajectory) -> frozenset[int]:
+    """Positions of steps that lost reward, were refused, or ended a failure that the environment itself ended.
+
+    What is refused again and again was wrong once.
+    """
+    steps = trajectory.steps
+    found = {at for at, step in enumerate(steps) if (step.reward or 0.0) < 0.0}
+    calls = [(step.tool, step.args, step.outcome) for step in steps]
+    found |= {at for at, step in enumerate(steps) if step.was_refused and calls[at - 1 : at] != [calls[at]]}
+    if steps and has_ended_badly(trajectory):
+        found.add(len(steps) - 1)
+    return frozenset(found)
+
+
+def has_ended_badly(trajectory: Trajectory) -> bool:
+    """Whether the environment itself ended the trajectory as a failure: its last step lost all that was left."""
+    return trajectory.success is False and trajectory.stop_reason == ENDED
