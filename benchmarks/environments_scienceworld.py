@@ -1,12 +1,16 @@
 """ScienceWorld with what gold paths teach (protocol A): one store for all tasks, and test variations never seen.
 
     python benchmarks/environments_scienceworld.py [--fold dev|test] [--paths 20] [--variations 10]
-        [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--json FILE] [--quick]
+        [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--own 10] [--json FILE] [--quick]
 
 Experience is the package's own gold paths of the first `--paths` training variations of each of the thirty tasks, kept
 under build/environments (`--store` names a store that holds gold paths already: all of them are taken; some take
-minutes each to collect); the agents of benchmarks/environment_learners.py that learn from stored paths alone may be
-named.  Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
+minutes each to collect).  `--own N` adds the selector's own episodes on the first N training variations of each task,
+half of them odd and half even, played with what the gold paths of the other half teach and kept beside those; they
+show where it strays and what it loses there.  The agents of benchmarks/environment_learners.py that learn from stored
+paths alone may be named.
+
+Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
 environment's end in [0, 100], below 0 counts as 0; intervals are over tasks.  Variations are taken in rounds, so that
 an interrupted run has seen all tasks alike, and goes on where it was.  `--quick`: three tasks, four paths of each, one
 variation.
@@ -28,16 +32,20 @@ from rich.progress import track
 
 from selector import Selector, SelectorConfig
 from selector.demo.agents import Agent
-from selector.demo.collect import CollectSettings, collect
+from selector.demo.collect import CollectSettings, collect, record, rng_for
 from selector.demo.engine_agent import EngineAgent
 from selector.demo.rollout import roll_out
 from selector.demo.scienceworld import ScienceWorldEnvironment
 from selector.demo.summary import bootstrap_mean
 from trajstore import TrajectoryStore
+from trajstore.environment import Observation, Transition
+from trajstore.schema import Candidate, Task, Trajectory
 
 CACHE = Path("build/environments")
 MAX_STEPS = 100
 GOLD = CollectSettings(gold=1, detours=0, random=0, max_steps=2 * MAX_STEPS)
+OWN = "own"
+OWN_SETTINGS = CollectSettings(gold=0, detours=0, random=0, max_steps=MAX_STEPS, source=OWN)
 QUICK = {"games": ("find-animal", "lifespan-longest-lived", "power-component"), "paths": 4, "variations": 1}
 REPLAYED = (
     "grow-plant",
@@ -64,6 +72,7 @@ class Result:
     score: float
     steps: int
     milliseconds: float
+    own: int = 0
 
 
 def stored_paths(path: Path) -> TrajectoryStore:
@@ -87,6 +96,58 @@ def gold_paths(world: ScienceWorldEnvironment, games: Sequence[str], paths: int,
     asked.add_many(one for one in store.trajectories() if one.task.task_id in wanted and one.success)
     store.close()
     return asked
+
+
+class OwnWalk:
+    """An agent's episodes as walks that are written down."""
+
+    agent = OWN
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def choose(self, _: ScienceWorldEnvironment, seen: Observation | Transition) -> Candidate | None:
+        """The agent's choice; None where nothing is offered."""
+        return self._agent.choose(seen) if seen.candidates else None
+
+    def observe(self, _: Candidate, after: Transition) -> None:
+        """Tell the agent."""
+        self._agent.observe(after)
+
+
+def own_episodes(
+    world: ScienceWorldEnvironment, gold: TrajectoryStore, games: Sequence[str], options: argparse.Namespace
+) -> list[Trajectory]:
+    """Episodes on training variations, by a selector that has seen no path of an even (or odd) variation; kept."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    tasks = [
+        task for game in games for task in _first_of_both(world.tasks(game, "train", 4 * options.own), options.own)
+    ]
+    with TrajectoryStore(options.own_store) as kept:
+        known = {one.task.task_id for one in kept.trajectories()}
+        for parity in (0, 1):
+            missing = [task for task in tasks if task.task_id not in known and _parity(task) != parity]
+            if not missing:
+                continue
+            half = TrajectoryStore(":memory:")
+            half.add_many(one for one in gold.trajectories() if _parity(one.task) == parity)
+            agent = agent_of("selector", world, half, options)
+            for task in track(missing, OWN, console=Console(stderr=True), disable=options.quiet):
+                agent.begin(task)
+                made = record(OwnWalk(agent), world, task, OWN_SETTINGS, rng_for(parity, task.task_id))
+                agent.end(success=made.success is True, reward=made.reward or 0.0)
+                kept.add(made)
+        wanted = {task.task_id for task in tasks}
+        return [one for one in kept.trajectories() if one.task.task_id in wanted]
+
+
+def _first_of_both(tasks: Sequence[Task], count: int) -> list[Task]:
+    """The first tasks with an even number and the first with an odd one, half of `count` each."""
+    return [task for parity in (0, 1) for task in [one for one in tasks if _parity(one) == parity][: count // 2]]
+
+
+def _parity(task: Task) -> int:
+    return int(task.task_id.rpartition("/")[2]) % 2
 
 
 def agent_of(name: str, world: ScienceWorldEnvironment, store: TrajectoryStore, options: argparse.Namespace) -> Agent:
@@ -118,9 +179,12 @@ def measure(options: argparse.Namespace) -> list[Result]:
             options.paths = store.stats().trajectories
         else:
             store = gold_paths(world, games, options.paths, quiet=options.quiet)
+        if options.own:
+            played = tuple(sorted(world.games)) if options.store else games
+            store.add_many(own_episodes(world, store, played, options))
         for name in options.agents:
             play(world, store, name, games, options)
-    wanted = {"fold": options.fold, "paths": options.paths}
+    wanted = {"fold": options.fold, "paths": options.paths, "own": options.own}
     found = [one for one in read(options.json) if all(getattr(one, key) == value for key, value in wanted.items())]
     return [one for one in found if one.agent in options.agents and one.game in games]
 
@@ -138,7 +202,7 @@ def play(
     done = {
         one.task_id
         for one in read(options.json)
-        if (one.agent, one.fold, one.paths) == (name, options.fold, options.paths)
+        if (one.agent, one.fold, one.paths, one.own) == (name, options.fold, options.paths, options.own)
     }
     missing = [task for task in tasks if task.task_id not in done]
     if not missing:
@@ -149,7 +213,8 @@ def play(
         for task in track(missing, name, console=Console(stderr=True), disable=options.quiet):
             out = roll_out(world, agent, task, max_steps=MAX_STEPS)
             score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
-            result = Result(name, options.fold, options.paths, out.game, task.task_id, score, out.steps, waited)
+            played = name, options.fold, options.paths, out.game, task.task_id
+            result = Result(*played, score, out.steps, waited, options.own)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
 
@@ -193,6 +258,8 @@ def main() -> None:
     parser.add_argument("--fold", choices=("dev", "test"), default="dev")
     parser.add_argument("--paths", type=int, default=20)
     parser.add_argument("--store", type=Path, help="a store with gold paths, in place of collecting them")
+    parser.add_argument("--own", type=int, default=0, help="training variations of each task to play for experience")
+    parser.add_argument("--own-store", type=Path, default=CACHE / "scienceworld-own.db", help="where those are kept")
     parser.add_argument("--variations", type=int, default=10)
     parser.add_argument("--decisions", type=int, default=6000)
     parser.add_argument("--agents", type=_names, default=("selector",))
