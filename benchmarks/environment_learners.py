@@ -16,6 +16,7 @@ from environment_agents import (
     substituting_replay,
 )
 from environment_report import Condition
+from live_selector import learn_live
 
 from grpo import GRPOConfig, GRPOTrainer, LiveTasks, ToolPolicy
 from grpo.errors import TrainingUsageError
@@ -136,6 +137,14 @@ class Given:
         selector.room("default")
         return EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=self.seed)
 
+    def live_engine(self) -> EngineAgent:
+        """The selector with what it did itself in train tasks within the budget of steps."""
+        on_steps = partial(self.tell, "training live")
+        budget, max_steps = self.condition.budget, self.condition.max_steps
+        own = learn_live(self.world, self.tasks, budget, max_steps=max_steps, seed=self.seed, on_steps=on_steps)
+        self.environment.steps = own.stats().steps
+        return replace(self, memory=tuple(own.trajectories())).engine()
+
     def drrn(self) -> Agent:
         """DRRN by acting in train tasks."""
         config = DrrnConfig(steps=self.condition.budget, max_steps=self.condition.max_steps)
@@ -176,6 +185,7 @@ KINDS: Mapping[str, Kind] = {
         "GRPO on both", lambda given: given.policy_agent(partial(given.online, replay=0.25)), STORED | LIVE
     ),
     "selector": Kind("selector", lambda given: given.engine(), STORED | {"without"}),
+    "selector-live": Kind("selector on its own", lambda given: given.live_engine(), frozenset({"budget"})),
     "selector-policy": Kind(
         "selector with policy",
         lambda given: given.engine(given.trained(given.offline)),

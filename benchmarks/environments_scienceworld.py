@@ -21,12 +21,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
 from environment_report import Condition
+from live_selector import OWN, OWN_SETTINGS, OwnWalk
 from rich.console import Console
 from rich.progress import track
 
@@ -38,14 +39,11 @@ from selector.demo.rollout import roll_out
 from selector.demo.scienceworld import ScienceWorldEnvironment
 from selector.demo.summary import bootstrap_mean
 from trajstore import TrajectoryStore
-from trajstore.environment import Observation, Transition
-from trajstore.schema import Candidate, Task, Trajectory
+from trajstore.schema import Task, Trajectory
 
 CACHE = Path("build/environments")
 MAX_STEPS = 100
 GOLD = CollectSettings(gold=1, detours=0, random=0, max_steps=2 * MAX_STEPS)
-OWN = "own"
-OWN_SETTINGS = CollectSettings(gold=0, detours=0, random=0, max_steps=MAX_STEPS, source=OWN)
 QUICK = {"games": ("find-animal", "lifespan-longest-lived", "power-component"), "paths": 4, "variations": 1}
 REPLAYED = (
     "grow-plant",
@@ -98,23 +96,6 @@ def gold_paths(world: ScienceWorldEnvironment, games: Sequence[str], paths: int,
     return asked
 
 
-class OwnWalk:
-    """An agent's episodes as walks that are written down."""
-
-    agent = OWN
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    def choose(self, _: ScienceWorldEnvironment, seen: Observation | Transition) -> Candidate | None:
-        """The agent's choice; None where nothing is offered."""
-        return self._agent.choose(seen) if seen.candidates else None
-
-    def observe(self, _: Candidate, after: Transition) -> None:
-        """Tell the agent."""
-        self._agent.observe(after)
-
-
 def own_episodes(
     world: ScienceWorldEnvironment, gold: TrajectoryStore, games: Sequence[str], options: argparse.Namespace
 ) -> list[Trajectory]:
@@ -123,6 +104,7 @@ def own_episodes(
     tasks = [
         task for game in games for task in _first_of_both(world.tasks(game, "train", 4 * options.own), options.own)
     ]
+    settings = replace(OWN_SETTINGS, max_steps=MAX_STEPS)
     with TrajectoryStore(options.own_store) as kept:
         known = {one.task.task_id for one in kept.trajectories()}
         for parity in (0, 1):
@@ -134,7 +116,7 @@ def own_episodes(
             agent = agent_of("selector", world, half, options)
             for task in track(missing, OWN, console=Console(stderr=True), disable=options.quiet):
                 agent.begin(task)
-                made = record(OwnWalk(agent), world, task, OWN_SETTINGS, rng_for(parity, task.task_id))
+                made = record(OwnWalk(agent), world, task, settings, rng_for(parity, task.task_id))
                 agent.end(success=made.success is True, reward=made.reward or 0.0)
                 kept.add(made)
         wanted = {task.task_id for task in tasks}

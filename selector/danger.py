@@ -53,7 +53,7 @@ class Dangers:
     @cached_property
     def _vain(self) -> Flags:
         """Which rows were wrong and lost nothing: of no example, without a gain, and carried out."""
-        was_right = (self._column("example") > 0.0) | (self._column("reward") > 0.0)
+        was_right = (self._experience.example_weights(np.arange(self._rows)) > 0.0) | (self._column("reward") > 0.0)
         return np.asarray(~(self._lost | was_right | self._column("failed")), np.bool_)
 
     @cached_property

@@ -207,8 +207,8 @@ def _examples_of(
     knowledge: Knowledge, trajectory: Trajectory, number: int, wrong: frozenset[int], left: Left, sampling: _Sampling
 ) -> Iterator[Example]:
     """The lessons of one trajectory as examples."""
-    columns = (knowledge.experience.trajectory_column(name) for name in ("weight", "trust", "believed"))
-    weights, trust, believed = columns
+    weights = knowledge.experience.weights
+    trust, believed = (knowledge.experience.trajectory_column(name) for name in ("trust", "believed"))
     is_example = bool(weights[number] > 0)
     if not (is_example or wrong):
         return
@@ -239,7 +239,7 @@ def decision_shares(knowledge: Knowledge, most: int) -> dict[str, float]:
     is not lost among what is done all the time.  Whoever uses them weighs them by 1 / share (Horvitz & Thompson 1952).
     """
     experience = knowledge.experience
-    weights = experience.trajectory_column("weight")[experience.column("trajectory")]
+    weights = experience.weights[experience.column("trajectory")]
     counts = np.bincount(experience.column("tool")[weights > 0.0], minlength=len(experience.tools))
     called = np.flatnonzero(counts)
     even, own = 0.5 * most / max(int(counts.sum()), 1), 0.5 * most / max(len(called), 1)

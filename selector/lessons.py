@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trajstore.experience import Playback, wasted_steps
+from trajstore.experience import Playback, leading_steps, wasted_steps
 from trajstore.schema import Trajectory
 
 ENDED = "done"
@@ -21,16 +21,17 @@ class Lesson:
 
 
 def lessons(playback: Playback, wrong: frozenset[int], *, is_example: bool) -> Iterator[Lesson]:
-    """The steps to learn from: of an example those that were not wasted, and the `wrong` steps of any trajectory."""
+    """The steps to learn from: of an example those that led to what it reached, the `wrong` ones of any trajectory."""
     trajectory = playback.trajectory
     wasted = wasted_steps(playback) if is_example else ()
+    leading = leading_steps(trajectory)
     last = len(trajectory.steps) - 1 if has_ended_badly(trajectory) else -1
     for position, step in enumerate(trajectory.steps):
         if step.kind != "tool":
             continue
         if position in wrong:
             yield Lesson(position, FATAL_WEIGHT if position == last else WRONG_WEIGHT, is_wrong=True)
-        elif is_example and not wasted[position]:
+        elif is_example and position < leading and not wasted[position]:
             yield Lesson(position)
 
 

@@ -67,11 +67,16 @@ class Selector:
         agent: str = "",
         source: str = "live",
         group: str = "",
+        family: str = "",
     ) -> Episode:
-        """Open an episode; use it as a context manager, sync or async."""
+        """Open an episode; use it as a context manager, sync or async.
+
+        `group` names the task where it is tried again, `family` the tasks whose rewards can be compared with its own.
+        """
         room = self.room(namespace)
         room.keep_up()
-        return Episode(room, Task(task, group=group, namespace=namespace), tools, agent=agent, source=source)
+        asked = Task(task, group=group, family=family, namespace=namespace)
+        return Episode(room, asked, tools, agent=agent, source=source)
 
     def choose(
         self,

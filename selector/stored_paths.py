@@ -23,7 +23,7 @@ MOST_STEPS = 160
 class StoredPaths:
     """The examples of an experience as paths, and the books of the tasks that asked last.
 
-    Steps that led back to where they began are left out of them, and those beyond MOST_STEPS.
+    Steps that led to nothing are left out of them, and those beyond MOST_STEPS.
     """
 
     def __init__(self, experience: Experience) -> None:
@@ -48,7 +48,7 @@ class StoredPaths:
 
     def _open(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
         similarities = goals[self._experience.trajectory_column("goal")]
-        may = self._experience.trajectory_column("weight") > 0.0
+        may = self._experience.weights > 0.0
         if excluded is not None:
             may &= ~excluded
         usable = np.flatnonzero(may)
@@ -80,7 +80,7 @@ def _path_of(
 ) -> StoredPath:
     ends = experience.trajectory_column("end")
     rows = np.arange(ends[number - 1] if number else 0, ends[number])
-    rows = rows[~experience.column("wasted")[rows]][:MOST_STEPS]
+    rows = rows[experience.column("leads")[rows]][:MOST_STEPS]
     called = [tools[tool].lower() for tool in experience.column("tool")[rows].tolist()]
     done = [actions[action] for action in experience.column("action")[rows].tolist()]
     args = tuple(action[len(tool) :].strip() for tool, action in zip(called, done, strict=True))

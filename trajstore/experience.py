@@ -17,6 +17,7 @@ from trajstore.columns import Column, Vocabulary
 from trajstore.contents import Contents, column_of
 from trajstore.moments import Moments
 from trajstore.order import step_token
+from trajstore.progress import partial_weights, progress_of
 from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
 
@@ -89,6 +90,11 @@ def label_trust(trajectory: Trajectory) -> float:
     return trajectory.trust * (1.0 if is_believed(trajectory) else UNJUDGED_WEIGHT)
 
 
+def leading_steps(trajectory: Trajectory) -> int:
+    """How many of its first steps led to the most that it reached: all of them, unless it is known to have failed."""
+    return progress_of(trajectory).steps if trajectory.success is False else len(trajectory.steps)
+
+
 def wasted_steps(playback: Playback) -> tuple[bool, ...]:
     """Whether each step lies on a way that led back to where it began: same state, observation and candidates.
 
@@ -151,6 +157,7 @@ class Experience:
             "weight": Column(np.float32),
             "trust": Column(np.float32),
             "believed": Column(np.bool_),
+            "progress": Column(np.float32),
         }
         self._step_columns = {
             "trajectory": Column(np.int32),
@@ -161,7 +168,7 @@ class Experience:
             "reward": Column(np.float32),
             "moment": Column(np.int32),
             "wasted": Column(np.bool_),
-            "example": Column(np.float32),
+            "leads": Column(np.bool_),
             "goal": Column(np.int32),
             "source": Column(np.int32),
             "believed": Column(np.bool_),
@@ -169,6 +176,7 @@ class Experience:
         }
         self._order_columns = {"token": Column(np.int32), "called": Column(np.int32), "counts": Column(np.bool_)}
         self._believed_weight = self._unbelieved_weight = 0.0
+        self._weights = np.zeros(0)
         self._states = Column(np.float16, dimension)
         self._goal_vectors = Column(np.float32, dimension)
         self._moment_vectors = Column(np.float16, dimension)
@@ -210,10 +218,10 @@ class Experience:
         self._read = read
 
     def column(self, name: str) -> NDArray[Any]:  # Any: each column has its own type
-        """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted, suffix or example.
+        """A column of the rows: trajectory, position, tool, action, failed, reward, moment, wasted, suffix or leads.
 
-        `example` is how far a row is an example to follow: its trajectory's weight, 0 where the step was wasted.  What
-        is asked of every row that is compared is here too, as its trajectory has it: goal, source and believed.
+        `leads` says whether the step led to the most that its trajectory reached: not beyond that, and not wasted.
+        What is asked of every row that is compared is here too, as its trajectory has it: goal, source and believed.
         """
         return self._step_columns[name].values
 
@@ -226,8 +234,21 @@ class Experience:
         return self._order_columns[name].values
 
     def example_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """How far each row is an example to follow, as column `example` has it."""
-        return np.asarray(self.column("example").take(rows), np.float32)
+        """How far each row is an example to follow: as its trajectory is, where the step led to what that reached."""
+        weights = self.weights.take(self.column("trajectory").take(rows))
+        return np.asarray(weights * self.column("leads").take(rows), np.float32)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How far each trajectory is an example to follow: its own weight, or what its progress earns beside others."""
+        if len(self._weights) != len(self.trajectory_ids):
+            own, success, trust, believed, progress, family = (
+                self.trajectory_column(name)
+                for name in ("weight", "success", "trust", "believed", "progress", "family")
+            )
+            earned = trust * partial_weights(progress.astype(np.float64), believed, family)
+            self._weights = np.where(success == 0.0, earned, own).astype(np.float64)
+        return self._weights
 
     @property
     def is_contested(self) -> bool:
@@ -242,6 +263,7 @@ class Experience:
     def trajectory_column(self, name: str) -> NDArray[Any]:  # Any: as above
         """A column of the trajectories, by its name in the constructor: family, source, template, success and so on.
 
+        `weight` is how far it is an example by its own outcome, `progress` the highest return that it reached.
         `believed` says whether its word counts without corroboration: it is judged, by a judge who is believed.
         """
         return self._trajectory_columns[name].values
@@ -317,8 +339,8 @@ class Experience:
         order["counts"].extend([step.kind == "tool" and not loop for step, loop in kept])
         self._trajectory_columns["order_end"].extend([len(order["token"])])
         columns["wasted"].extend([wasted[at] for at in rows])
-        weight = self.trajectory_column("weight")[number]
-        columns["example"].extend([0.0 if wasted[at] else weight for at in rows])
+        leading = leading_steps(playback.trajectory)
+        columns["leads"].extend([at < leading and not wasted[at] for at in rows])
         for name in ("goal", "source", "believed"):
             columns[name].extend([self.trajectory_column(name)[number]] * len(rows))
         columns["suffix"].extend([suffix_keys(tokens[max(0, at - 3) : at]) for at in rows])
@@ -348,6 +370,7 @@ class Experience:
         self._weigh(trajectory)
         columns["trust"].extend([label_trust(trajectory)])
         columns["believed"].extend([trajectory.success is not None and is_believed(trajectory)])
+        columns["progress"].extend([progress_of(trajectory).value])
         return number
 
     def _weigh(self, trajectory: Trajectory) -> None:

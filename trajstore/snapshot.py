@@ -29,7 +29,7 @@ from trajstore.scaling import SCALED, Scaled
 from trajstore.store import TrajectoryStore
 from trajstore.trajectory_table import TrajectoryContent
 
-LAYOUT = "1"  # raised whenever the same trajectories would give other columns than before
+LAYOUT = "2"  # raised whenever the same trajectories would give other columns than before
 LEAST_ROWS = 20_000  # fewer are read from the database in a second or two
 VECTORS, RARITY = "scaled ", "rarity"
 

@@ -1,0 +1,73 @@
+"""The selector as it learns from what it does itself: nothing was stored before, and nobody shows it anything."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from selector import Selector, SelectorConfig
+from selector.demo.agents import Agent
+from selector.demo.collect import CollectSettings, record, rng_for
+from selector.demo.engine_agent import EngineAgent
+from selector.demo.world import World
+from selector.errors import SelectorUsageError
+from trajstore.environment import Observation, Transition
+from trajstore.schema import Candidate, Task
+from trajstore.store import TrajectoryStore
+
+OWN = "own"
+OWN_SETTINGS = CollectSettings(gold=0, detours=0, random=0, source=OWN)
+LIVE = SelectorConfig(record_episodes=False, decisions=3000)
+OnSteps = Callable[[int, int], None]
+
+
+class OwnWalk:
+    """An agent's episodes as walks that are written down."""
+
+    agent = OWN
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def choose(self, _: World, seen: Observation | Transition) -> Candidate | None:
+        """The agent's choice; None where nothing is offered."""
+        return self._agent.choose(seen) if seen.candidates else None
+
+    def observe(self, _: Candidate, after: Transition) -> None:
+        """Tell the agent."""
+        self._agent.observe(after)
+
+
+def learn_live(
+    world: World,
+    tasks: Sequence[Task],
+    budget: int,
+    *,
+    max_steps: int,
+    store: TrajectoryStore | None = None,
+    seed: int = 0,
+    on_steps: OnSteps | None = None,
+) -> TrajectoryStore:
+    """Act in the tasks, round after round in new order, for `budget` steps or a little more; returns what was stored.
+
+    A `store` that is handed in is gone on with.  Whole episodes are stored as the selector's own runtime would store
+    them, with at most 100 of the candidates of each step.
+    """
+    if not tasks:
+        raise SelectorUsageError("a selector learns live by acting and got no task: hand in at least one")
+    store = store or TrajectoryStore(":memory:")
+    selector = Selector(store, LIVE, seed=seed)
+    agent = EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=seed, name=OWN)
+    settings = replace(OWN_SETTINGS, max_steps=max_steps)
+    played, taken = store.stats().trajectories, store.stats().steps
+    while taken < budget:
+        order = np.random.default_rng([seed, played // len(tasks)]).permutation(len(tasks))
+        task = tasks[int(order[played % len(tasks)])]
+        agent.begin(task)
+        made = record(OwnWalk(agent), world, task, settings, rng_for(seed + played, task.task_id))
+        agent.end(success=made.success is True, reward=made.reward or 0.0)
+        store.add(made)
+        played, taken = played + 1, taken + len(made.steps)
+        if on_steps is not None:
+            on_steps(min(taken, budget), budget)
+    return store

@@ -1,0 +1,62 @@
+"""How far a trajectory came that did not succeed, and how far what led there is an example to follow.
+
+Where nobody succeeds yet, the best that was done is all there is to learn from (self-imitation, Oh et al. 2018, arXiv
+1806.05635): of the tasks of one family, what came further than they do on average.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.schema import Trajectory
+
+Floats = NDArray[np.float64]
+PARTIAL_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The highest return that was reached (NaN: no reward is known), and the number of steps that led there."""
+
+    value: float
+    steps: int
+
+
+def progress_of(trajectory: Trajectory) -> Progress:
+    """The highest sum of the rewards of its steps; its final reward, after all steps, where they have none.
+
+    >>> from trajstore.schema import Step, Task
+    >>> steps = [Step(at, "move", reward=reward) for at, reward in enumerate((0.1, 0.2, None, -0.3))]
+    >>> found = progress_of(Trajectory(Task("tidy up"), tuple(steps), success=False))
+    >>> round(found.value, 2), found.steps
+    (0.3, 2)
+    """
+    rewards = [step.reward for step in trajectory.steps]
+    if all(reward is None for reward in rewards):
+        return Progress(np.nan if trajectory.reward is None else trajectory.reward, len(rewards))
+    returns = np.fromiter(accumulate(reward or 0.0 for reward in rewards), np.float64)
+    highest = int(np.argmax(returns))
+    return Progress(float(returns[highest]), highest + 1)
+
+
+def partial_weights(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer]) -> Floats:
+    """How far each of T trajectories is an example by its progress alone, in [0, PARTIAL_WEIGHT].
+
+    w = PARTIAL_WEIGHT · (R − mean) / (best − mean), and no less than 0, where mean and best are those of its family's
+    trajectories whose word is heard (`is_heard_T`), successes among them.  0 where all came equally far, and where
+    nothing is known (NaN).
+
+    >>> partial_weights(np.array([0.0, 0.2, 0.4, 0.9]), np.ones(4, bool), np.array([0, 0, 0, 1])).tolist()
+    [0.0, 0.0, 0.5, 0.0]
+    """
+    families = int(family_T.max(initial=-1)) + 1
+    heard = is_heard_T & np.isfinite(progress_T)
+    known, of = progress_T[heard], family_T[heard]
+    means_F = np.bincount(of, known, families) / np.maximum(np.bincount(of, minlength=families), 1)
+    best_F = np.full(families, -np.inf)
+    np.maximum.at(best_F, of, known)
+    span_T = (best_F - means_F)[family_T]
+    risen = np.nan_to_num((progress_T - means_F[family_T]) / np.where(span_T > 1e-9, span_T, np.inf))
+    return np.asarray(PARTIAL_WEIGHT * np.clip(risen, 0.0, 1.0), np.float64)
