@@ -140,9 +140,10 @@ class Given:
     def live_engine(self) -> EngineAgent:
         """The selector with what it did itself in train tasks within the budget of steps."""
         on_steps = partial(self.tell, "training live")
-        budget, max_steps = self.condition.budget, self.condition.max_steps
-        own = learn_live(self.world, self.tasks, budget, max_steps=max_steps, seed=self.seed, on_steps=on_steps)
-        self.environment.steps = own.stats().steps
+        budget, max_steps, own = self.condition.budget, self.condition.max_steps, TrajectoryStore(":memory:")
+        self.environment.steps = learn_live(
+            self.world, self.tasks, own, budget=budget, max_steps=max_steps, seed=self.seed, on_steps=on_steps
+        )
         return replace(self, memory=tuple(own.trajectories())).engine()
 
     def drrn(self) -> Agent:

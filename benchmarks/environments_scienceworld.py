@@ -1,13 +1,16 @@
-"""ScienceWorld with what gold paths teach (protocol A): one store for all tasks, and test variations never seen.
+"""ScienceWorld with what gold paths teach (protocol A) or own episodes alone (B): one store for all thirty tasks.
 
     python benchmarks/environments_scienceworld.py [--fold dev|test] [--paths 20] [--variations 10]
-        [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--own 10] [--json FILE] [--quick]
+        [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--own 10] [--live STEPS]
+        [--json FILE] [--quick]
 
 Experience is the package's own gold paths of the first `--paths` training variations of each of the thirty tasks, kept
 under build/environments (`--store` names a store that holds gold paths already: all of them are taken; some take
 minutes each to collect).  `--own N` adds the selector's own episodes on the first N training variations of each task,
 half of them odd and half even, played with what the gold paths of the other half teach and kept beside those; they
-show where it strays and what it loses there.  The agents of benchmarks/environment_learners.py that learn from stored
+show where it strays and what it loses there.  `--live STEPS` is protocol B: no gold paths, only what the selector did
+itself in these training variations, from nothing, within so many steps; kept under build/environments, and gone on with
+where more are asked for.  The agents of benchmarks/environment_learners.py that learn from stored
 paths alone may be named.
 
 Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
@@ -19,17 +22,18 @@ variation.
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
 from environment_report import Condition
-from live_selector import OWN, OWN_SETTINGS, OwnWalk
+from live_selector import OWN, OWN_SETTINGS, OwnWalk, learn_live
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 from selector import Selector, SelectorConfig
 from selector.demo.agents import Agent
@@ -71,6 +75,12 @@ class Result:
     steps: int
     milliseconds: float
     own: int = 0
+    live: int = 0
+
+    @property
+    def experience(self) -> tuple[str, int, int, int]:
+        """What the agent was tested on, and what it had learned from: paths, variations played, steps of its own."""
+        return self.fold, self.paths, self.own, self.live
 
 
 def stored_paths(path: Path) -> TrajectoryStore:
@@ -123,6 +133,26 @@ def own_episodes(
         return [one for one in kept.trajectories() if one.task.task_id in wanted]
 
 
+def live_episodes(world: ScienceWorldEnvironment, games: Sequence[str], options: argparse.Namespace) -> TrajectoryStore:
+    """What the selector does in training variations, from nothing, within the steps asked for; kept."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    tasks = [task for game in games for task in world.tasks(game, "train", options.paths)]
+    with TrajectoryStore(CACHE / f"scienceworld-live-{options.seed}.db") as kept, live_progress(options.quiet) as tell:
+        learn_live(world, tasks, kept, budget=options.live, max_steps=MAX_STEPS, seed=options.seed, on_steps=tell)
+        taken = accumulate((len(one.steps) for one in kept.trajectories()), initial=0)
+        asked = TrajectoryStore(":memory:")
+        asked.add_many(one for one, before in zip(kept.trajectories(), taken, strict=False) if before < options.live)
+    return asked
+
+
+@contextmanager
+def live_progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:  # noqa: FBT001 - the one thing to say of it
+    """Shows steps taken of those to take."""
+    with Progress(console=Console(stderr=True), disable=quiet) as progress:
+        bar = progress.add_task("acting")
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
 def _first_of_both(tasks: Sequence[Task], count: int) -> list[Task]:
     """The first tasks with an even number and the first with an odd one, half of `count` each."""
     return [task for parity in (0, 1) for task in [one for one in tasks if _parity(one) == parity][: count // 2]]
@@ -156,7 +186,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
     """Play what is missing; returns the results of the agents asked for."""
     with closing(ScienceWorldEnvironment()) as world:
         games = options.games or tuple(sorted(world.games))
-        if options.store:
+        if options.live:
+            store = live_episodes(world, games, options)
+            options.paths = 0
+        elif options.store:
             store = stored_paths(options.store)
             options.paths = store.stats().trajectories
         else:
@@ -166,9 +199,13 @@ def measure(options: argparse.Namespace) -> list[Result]:
             store.add_many(own_episodes(world, store, played, options))
         for name in options.agents:
             play(world, store, name, games, options)
-    wanted = {"fold": options.fold, "paths": options.paths, "own": options.own}
-    found = [one for one in read(options.json) if all(getattr(one, key) == value for key, value in wanted.items())]
+    found = [one for one in read(options.json) if one.experience == experience_asked(options)]
     return [one for one in found if one.agent in options.agents and one.game in games]
+
+
+def experience_asked(options: argparse.Namespace) -> tuple[str, int, int, int]:
+    """What results must have been learned from to be those that are asked for."""
+    return options.fold, options.paths, options.own, options.live
 
 
 def play(
@@ -181,11 +218,8 @@ def play(
     """Every variation that one agent has not played yet; a line of JSON for each."""
     rounds = [world.tasks(game, options.fold, options.variations) for game in games]
     tasks = [one[number] for number in range(options.variations) for one in rounds if number < len(one)]
-    done = {
-        one.task_id
-        for one in read(options.json)
-        if (one.agent, one.fold, one.paths, one.own) == (name, options.fold, options.paths, options.own)
-    }
+    asked = experience_asked(options)
+    done = {one.task_id for one in read(options.json) if one.agent == name and one.experience == asked}
     missing = [task for task in tasks if task.task_id not in done]
     if not missing:
         return
@@ -196,7 +230,7 @@ def play(
             out = roll_out(world, agent, task, max_steps=MAX_STEPS)
             score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
             played = name, options.fold, options.paths, out.game, task.task_id
-            result = Result(*played, score, out.steps, waited, options.own)
+            result = Result(*played, score, out.steps, waited, options.own, options.live)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
 
@@ -242,6 +276,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="a store with gold paths, in place of collecting them")
     parser.add_argument("--own", type=int, default=0, help="training variations of each task to play for experience")
     parser.add_argument("--own-store", type=Path, default=CACHE / "scienceworld-own.db", help="where those are kept")
+    parser.add_argument("--live", type=int, default=0, help="steps of its own to learn from, in place of gold paths")
     parser.add_argument("--variations", type=int, default=10)
     parser.add_argument("--decisions", type=int, default=6000)
     parser.add_argument("--agents", type=_names, default=("selector",))

@@ -17,7 +17,8 @@ from trajstore.store import TrajectoryStore
 
 OWN = "own"
 OWN_SETTINGS = CollectSettings(gold=0, detours=0, random=0, source=OWN)
-LIVE = SelectorConfig(record_episodes=False, decisions=3000)
+LIVE = SelectorConfig(record_episodes=False, decisions=3000, minimum_support=0.0, strangeness=2.0, exploration=0.1)
+"""It abstains from nothing: there is nobody else to act, and by chance it would do what it knows to be dangerous."""
 OnSteps = Callable[[int, int], None]
 
 
@@ -41,21 +42,20 @@ class OwnWalk:
 def learn_live(
     world: World,
     tasks: Sequence[Task],
-    budget: int,
+    store: TrajectoryStore,
     *,
+    budget: int,
     max_steps: int,
-    store: TrajectoryStore | None = None,
     seed: int = 0,
     on_steps: OnSteps | None = None,
-) -> TrajectoryStore:
-    """Act in the tasks, round after round in new order, for `budget` steps or a little more; returns what was stored.
+) -> int:
+    """Act in the tasks, round after round in new order, and store each episode; returns the steps taken in all.
 
-    A `store` that is handed in is gone on with.  Whole episodes are stored as the selector's own runtime would store
-    them, with at most 100 of the candidates of each step.
+    That is `budget`, or a little more to end an episode, what is in the store already included.  At most 100 of the
+    candidates of each step are stored.
     """
     if not tasks:
         raise SelectorUsageError("a selector learns live by acting and got no task: hand in at least one")
-    store = store or TrajectoryStore(":memory:")
     selector = Selector(store, LIVE, seed=seed)
     agent = EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=seed, name=OWN)
     settings = replace(OWN_SETTINGS, max_steps=max_steps)
@@ -66,8 +66,8 @@ def learn_live(
         agent.begin(task)
         made = record(OwnWalk(agent), world, task, settings, rng_for(seed + played, task.task_id))
         agent.end(success=made.success is True, reward=made.reward or 0.0)
-        store.add(made)
+        store.add(replace(made, metadata={"attempt": played}))  # the same once more is another attempt
         played, taken = played + 1, taken + len(made.steps)
         if on_steps is not None:
             on_steps(min(taken, budget), budget)
-    return store
+    return taken

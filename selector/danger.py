@@ -1,7 +1,8 @@
 """What a call that is not right can lose: most tools only waste a step, some commit, spend or end the task.
 
 Of the trajectories with wrong calls of a tool, its danger is the share that such a call ended: it was the last of a
-failure, and lost reward.  A candidate with the probability p of being right, of a tool with danger d, is worth
+failure, and lost reward; times what is at stake, which is what such tasks come to on average (where all fail anyway,
+there is nothing to lose).  A candidate with the probability p of being right, of a tool with danger d, is worth
 p − a · d · (1 − p), its expected utility where being right is worth 1 and a loss costs a.  Where that is below 0, to do
 anything else is better.
 """
@@ -70,8 +71,9 @@ class Dangers:
     def near(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None = None) -> Floats:
         """The danger of each known tool in tasks like `task`, in [0, 1]; shape (T + 1,), the last for unknown tools.
 
-        Of the MOST_NEAR failures whose tasks are most similar, drawn toward that of all failures.  `goals` are the
-        similarities of `task` with the stored ones, `excluded` marks trajectories that are left out.
+        Of the MOST_NEAR failures whose tasks are most similar, drawn toward that of all failures; a share below
+        LEAST_DANGER is none.  `goals` are the similarities of `task` with the stored ones, `excluded` marks
+        trajectories that are left out.
         """
         key = task, b"" if excluded is None else np.packbits(excluded).tobytes()
         return self._known.get(key, lambda: self._near(goals, excluded))
@@ -83,9 +85,13 @@ class Dangers:
         if excluded is not None:
             may &= ~excluded
         failures = np.flatnonzero(may)
+        if not len(failures):
+            return np.zeros(len(self._experience.tools) + 1)
         similarities = goals[self._experience.trajectory_column("goal")[failures]]
         nearest = failures[np.argsort(-similarities, kind="stable")[:MOST_NEAR]]
-        return self._shares(np.flatnonzero(np.isin(owners, nearest)), self._overall)
+        shares = self._shares(np.flatnonzero(np.isin(owners, nearest)), self._overall)
+        known = np.where(shares >= LEAST_DANGER, shares, 0.0)
+        return np.asarray(known * self._experience.stakes[nearest].mean(), np.float64)
 
     def _shares(self, rows: NDArray[np.integer], prior: Floats) -> Floats:
         losses, others = (self._counts(rows[kept[rows]], len(prior)) for kept in (self._lost, self._vain))
@@ -104,7 +110,6 @@ def dangerous_here(means: Floats, candidates: CandidateSet, danger: Floats, aver
     `means` are the probabilities of being right, shape (K,), `danger` those of `Dangers.near`.  They are not chosen;
     they are not pruned either: whoever is guided may know better what is right.
     """
-    danger_M = np.where(candidates.is_known, danger[candidates.tools], 0.0)
-    danger_K = np.where(danger_M >= LEAST_DANGER, danger_M, 0.0)[candidates.tool_of]
+    danger_K = np.where(candidates.is_known, danger[candidates.tools], 0.0)[candidates.tool_of]
     feared: NDArray[np.int64] = np.flatnonzero(means < aversion * danger_K * (1.0 - means))
     return feared if len(feared) < len(means) else feared[:0]

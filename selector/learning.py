@@ -212,8 +212,8 @@ def _examples_of(
     is_example = bool(weights[number] > 0)
     if not (is_example or wrong):
         return
-    playback, goals = play_back(trajectory), None
-    for lesson in lessons(playback, wrong, is_example=is_example):
+    playback, goals, at_stake = play_back(trajectory), None, float(knowledge.experience.stakes[number])
+    for lesson in lessons(playback, wrong, is_example=is_example, at_stake=at_stake):
         step, is_wrong = trajectory.steps[lesson.position], lesson.is_wrong
         share = sampling.wrong_share if is_wrong else sampling.shares.get(step.tool, 1.0)
         if sampling.rng.random() >= share:

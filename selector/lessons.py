@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trajstore.experience import Playback, leading_steps, wasted_steps
-from trajstore.schema import Trajectory
+from trajstore.schema import Step, Trajectory
 
 ENDED = "done"
 WRONG_WEIGHT = 0.5
@@ -20,8 +20,12 @@ class Lesson:
     is_wrong: bool = False
 
 
-def lessons(playback: Playback, wrong: frozenset[int], *, is_example: bool) -> Iterator[Lesson]:
-    """The steps to learn from: of an example those that led to what it reached, the `wrong` ones of any trajectory."""
+def lessons(playback: Playback, wrong: frozenset[int], *, is_example: bool, at_stake: float = 1.0) -> Iterator[Lesson]:
+    """The steps to learn from: of an example those that led to what it reached, the `wrong` ones of any trajectory.
+
+    What ended a failure counts as far as something was `at_stake`, in [0, 1], or as any wrong step where it lost reward
+    or was refused.
+    """
     trajectory = playback.trajectory
     wasted = wasted_steps(playback) if is_example else ()
     leading = leading_steps(trajectory)
@@ -30,23 +34,32 @@ def lessons(playback: Playback, wrong: frozenset[int], *, is_example: bool) -> I
         if step.kind != "tool":
             continue
         if position in wrong:
-            yield Lesson(position, FATAL_WEIGHT if position == last else WRONG_WEIGHT, is_wrong=True)
+            weight = WRONG_WEIGHT if loses(step) else 0.0
+            if position == last:
+                weight = max(weight, FATAL_WEIGHT * at_stake)
+            if weight > 0.0:
+                yield Lesson(position, weight, is_wrong=True)
         elif is_example and position < leading and not wasted[position]:
             yield Lesson(position)
 
 
 def wrong_steps(trajectory: Trajectory) -> frozenset[int]:
-    """Positions of steps that lost reward, were refused, or ended a failure that the environment itself ended.
+    """Positions of steps that lost reward, were refused, or ended, without a gain, a failure that was over then.
 
     What is refused again and again was wrong once.
     """
     steps = trajectory.steps
-    found = {at for at, step in enumerate(steps) if (step.reward or 0.0) < 0.0}
     calls = [(step.tool, step.args, step.outcome) for step in steps]
-    found |= {at for at, step in enumerate(steps) if step.was_refused and calls[at - 1 : at] != [calls[at]]}
-    if steps and has_ended_badly(trajectory):
+    found = {at for at, step in enumerate(steps) if loses(step)}
+    found -= {at for at in found if steps[at].was_refused and calls[at - 1 : at] == [calls[at]]}
+    if steps and has_ended_badly(trajectory) and (steps[-1].reward or 0.0) <= 0.0:
         found.add(len(steps) - 1)
     return frozenset(found)
+
+
+def loses(step: Step) -> bool:
+    """Whether a step lost reward, or was refused."""
+    return (step.reward or 0.0) < 0.0 or step.was_refused
 
 
 def has_ended_badly(trajectory: Trajectory) -> bool:

@@ -17,7 +17,7 @@ from trajstore.columns import Column, Vocabulary
 from trajstore.contents import Contents, column_of
 from trajstore.moments import Moments
 from trajstore.order import step_token
-from trajstore.progress import partial_weights, progress_of
+from trajstore.progress import known_progress, means_by_family, partial_weights, progress_of
 from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
 
@@ -27,7 +27,7 @@ LIVE_TEXTS = 1024
 BELIEVED_JUDGES = frozenset({"environment", "test", "human"})
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 Read = Callable[[str], Trajectory]
-VOCABULARIES = ("tools", "actions", "sources", "families", "groups", "templates", "goals")
+VOCABULARIES = ("tools", "actions", "sources", "families", "groups", "peers", "templates", "goals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def holdout_unit(trajectory: Trajectory, position: int, level: str) -> str:
 class Experience:
     """Columns of steps (rows) and of trajectories, with the vectors of states and goals.
 
-    A template is a sequence of tools; `decisions` gives the row of each step that was decided on by a selector.
+    A template is a sequence of tools, `peers` are the families that tasks name; `decisions` gives the row of each step
+    that was decided on by a selector.
     `embed` makes the vectors of what is stored, `embed_live` (where another is given) those of live texts.
     """
 
@@ -137,7 +138,7 @@ class Experience:
         self._embed_one = lru_cache(LIVE_TEXTS)(lambda text: np.asarray(embed_live([text])[0], np.float32))
         self.dimension = dimension
         self.tools, self.actions, self.sources = Vocabulary(), Vocabulary(), Vocabulary()
-        self.families, self.groups = Vocabulary(), Vocabulary()
+        self.families, self.groups, self.peers = Vocabulary(), Vocabulary(), Vocabulary()
         self.templates = Vocabulary()
         self.decisions: dict[str, int] = {}
         self._goals = Vocabulary()
@@ -147,6 +148,7 @@ class Experience:
         self._trajectory_columns = {
             "family": Column(np.int32),
             "group": Column(np.int32),
+            "peers": Column(np.int32),
             "source": Column(np.int32),
             "goal": Column(np.int32),
             "template": Column(np.int32),
@@ -176,7 +178,7 @@ class Experience:
         }
         self._order_columns = {"token": Column(np.int32), "called": Column(np.int32), "counts": Column(np.bool_)}
         self._believed_weight = self._unbelieved_weight = 0.0
-        self._weights = np.zeros(0)
+        self._judged = np.zeros(0), np.zeros(0)
         self._states = Column(np.float16, dimension)
         self._goal_vectors = Column(np.float32, dimension)
         self._moment_vectors = Column(np.float16, dimension)
@@ -241,14 +243,22 @@ class Experience:
     @property
     def weights(self) -> NDArray[np.float64]:
         """How far each trajectory is an example to follow: its own weight, or what its progress earns beside others."""
-        if len(self._weights) != len(self.trajectory_ids):
-            own, success, trust, believed, progress, family = (
-                self.trajectory_column(name)
-                for name in ("weight", "success", "trust", "believed", "progress", "family")
-            )
-            earned = trust * partial_weights(progress.astype(np.float64), believed, family)
-            self._weights = np.where(success == 0.0, earned, own).astype(np.float64)
-        return self._weights
+        return self._weights_and_stakes()[0]
+
+    @property
+    def stakes(self) -> NDArray[np.float64]:
+        """What each trajectory's family comes to on average, in [0, 1]: what one that ends in failure has lost."""
+        return self._weights_and_stakes()[1]
+
+    def _weights_and_stakes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both, computed anew when trajectories have come; tasks that name no family are compared with one another."""
+        if len(self._judged[0]) != len(self.trajectory_ids):
+            own, success, trust = (self.trajectory_column(name) for name in ("weight", "success", "trust"))
+            progress, *compared = (self.trajectory_column(name) for name in ("progress", "believed", "peers"))
+            earned = trust * partial_weights(progress.astype(np.float64), *compared)
+            reached = np.where(success == 1.0, 1.0, np.clip(progress, 0.0, 1.0)).astype(np.float64)
+            self._judged = np.where(success == 0.0, earned, own), means_by_family(reached, *compared)
+        return self._judged
 
     @property
     def is_contested(self) -> bool:
@@ -361,6 +371,7 @@ class Experience:
         columns = self._trajectory_columns
         columns["family"].extend([self.families.number(holdout_unit(trajectory, number, "family"))])
         columns["group"].extend([self.groups.number(holdout_unit(trajectory, number, "group"))])
+        columns["peers"].extend([self.peers.number(trajectory.task.family)])
         columns["source"].extend([self.sources.number(trajectory.source)])
         columns["goal"].extend([self._goals.number(render_goal(trajectory.task.text))])
         columns["template"].extend([self.templates.number("\n".join(trajectory.tools))])
@@ -370,7 +381,7 @@ class Experience:
         self._weigh(trajectory)
         columns["trust"].extend([label_trust(trajectory)])
         columns["believed"].extend([trajectory.success is not None and is_believed(trajectory)])
-        columns["progress"].extend([progress_of(trajectory).value])
+        columns["progress"].extend([known_progress(trajectory)])
         return number
 
     def _weigh(self, trajectory: Trajectory) -> None:

@@ -1,7 +1,7 @@
-"""How far a trajectory came that did not succeed, and how far what led there is an example to follow.
+"""How far trajectories came: whether what led a failure there is an example to follow, and what a failure costs.
 
 Where nobody succeeds yet, the best that was done is all there is to learn from (self-imitation, Oh et al. 2018, arXiv
-1806.05635): of the tasks of one family, what came further than they do on average.
+1806.05635), and little is at stake: both are told by what tasks of the same family come to on average.
 """
 
 from dataclasses import dataclass
@@ -41,6 +41,25 @@ def progress_of(trajectory: Trajectory) -> Progress:
     return Progress(float(returns[highest]), highest + 1)
 
 
+def known_progress(trajectory: Trajectory) -> float:
+    """The progress of a trajectory; of a success without any reward 1, NaN where nothing is known."""
+    value = progress_of(trajectory).value
+    return 1.0 if trajectory.success and np.isnan(value) else value
+
+
+def means_by_family(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer]) -> Floats:
+    """What the trajectories of each one's family come to, by those whose word is heard; 0 where nothing is known.
+
+    >>> means_by_family(np.array([0.2, 0.4, 0.9]), np.array([True, True, False]), np.array([0, 0, 1])).round(2).tolist()
+    [0.3, 0.3, 0.0]
+    """
+    families = int(family_T.max(initial=-1)) + 1
+    heard = is_heard_T & np.isfinite(progress_T)
+    known, of = progress_T[heard], family_T[heard]
+    means_F = np.bincount(of, known, families) / np.maximum(np.bincount(of, minlength=families), 1)
+    return np.asarray(means_F[family_T], np.float64)
+
+
 def partial_weights(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer]) -> Floats:
     """How far each of T trajectories is an example by its progress alone, in [0, PARTIAL_WEIGHT].
 
@@ -51,12 +70,10 @@ def partial_weights(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T:
     >>> partial_weights(np.array([0.0, 0.2, 0.4, 0.9]), np.ones(4, bool), np.array([0, 0, 0, 1])).tolist()
     [0.0, 0.0, 0.5, 0.0]
     """
-    families = int(family_T.max(initial=-1)) + 1
+    means_T = means_by_family(progress_T, is_heard_T, family_T)
     heard = is_heard_T & np.isfinite(progress_T)
-    known, of = progress_T[heard], family_T[heard]
-    means_F = np.bincount(of, known, families) / np.maximum(np.bincount(of, minlength=families), 1)
-    best_F = np.full(families, -np.inf)
-    np.maximum.at(best_F, of, known)
-    span_T = (best_F - means_F)[family_T]
-    risen = np.nan_to_num((progress_T - means_F[family_T]) / np.where(span_T > 1e-9, span_T, np.inf))
+    best_F = np.full(int(family_T.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(best_F, family_T[heard], progress_T[heard])
+    span_T = best_F[family_T] - means_T
+    risen = np.nan_to_num((progress_T - means_T) / np.where(span_T > 1e-9, span_T, np.inf))
     return np.asarray(PARTIAL_WEIGHT * np.clip(risen, 0.0, 1.0), np.float64)

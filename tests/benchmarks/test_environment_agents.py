@@ -19,6 +19,7 @@ from selector.demo.wording import parse_action
 from selector.errors import SelectorUsageError
 from trajstore.environment import Observation, Transition
 from trajstore.schema import Step, Task, Trajectory
+from trajstore.store import TrajectoryStore
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 COLOURS = ("red", "blue", "green", "white", "black", "amber")
@@ -45,6 +46,13 @@ def agents():
 @pytest.fixture(scope="module")
 def drrn():
     import drrn as module
+
+    return module
+
+
+@pytest.fixture(scope="module")
+def live():
+    import live_selector as module
 
     return module
 
@@ -292,6 +300,11 @@ def test_the_value_after_a_transition_is_the_best_of_its_candidates_and_nothing_
     assert learner._best_after(batch).tolist() == pytest.approx([singles[0], 0.0, singles[1]], abs=1e-6)
 
 
+def test_a_selector_on_its_own_without_tasks_is_refused(live):
+    with pytest.raises(SelectorUsageError, match="got no task"):
+        live.learn_live(Corridor(), (), TrajectoryStore(":memory:"), budget=10, max_steps=9)
+
+
 def test_drrn_without_tasks_is_refused(drrn):
     with pytest.raises(SelectorUsageError, match="hand in at least one"):
         drrn.train_drrn(Corridor(), (), drrn.DrrnConfig(steps=1))
@@ -413,9 +426,9 @@ def bench(table, tmp_path, monkeypatch):
 
 
 def test_every_agent_that_needs_no_torch_runs_and_gold_is_the_best_of_them(table, reports, bench):
-    quick = [name for name in table.KINDS if name.split("-")[0] not in ("clone", "drrn", "grpo")]
-    lines = {name: bench.run(a_condition(table, reports, table.KINDS[name].name)) for name in quick[:-3]}
-    lines |= {name: bench.run(a_condition(table, reports, table.KINDS[name].name)) for name in ("selector", "gold")}
+    slow = ("clone", "drrn", "selector-live", "selector-policy")
+    quick = [name for name in table.KINDS if name not in slow and not name.startswith("grpo")]
+    lines = {name: bench.run(a_condition(table, reports, table.KINDS[name].name)) for name in quick}
     assert {len(line.tasks) for line in lines.values()} == {6}
     assert lines["gold"].values("success").tolist() == [1.0] * 6
     assert lines["nothing"].values("score").tolist() == [0.0] * 6
@@ -453,6 +466,19 @@ def test_without_failures_only_successes_are_learned_from(table, reports, bench)
 def test_live_steps_are_counted_for_agents_that_learn_by_acting(table, reports, bench):
     line = bench.run(a_condition(table, reports, "DRRN", budget=60))
     assert (line.environment_steps, line.trajectories) == (60, 0)
+
+
+def test_a_selector_on_its_own_finds_out_what_to_do_and_goes_on_with_what_it_has(table, reports, bench, live):
+    line = bench.run(a_condition(table, reports, "selector on its own", budget=200))
+    assert 200 <= line.environment_steps < 200 + 20
+    assert line.trajectories == 0
+    assert line.values("success").mean() > 0.8
+    world, store = Corridor(), TrajectoryStore(":memory:")
+    tasks = world.tasks("ball", "train", 9)
+    assert 30 <= live.learn_live(world, tasks, store, budget=30, max_steps=9) < 39
+    kept = [one.trajectory_id for one in store.trajectories()]
+    assert 60 <= live.learn_live(world, tasks, store, budget=60, max_steps=9) < 69
+    assert [one.trajectory_id for one in store.trajectories()][: len(kept)] == kept
 
 
 @pytest.mark.slow

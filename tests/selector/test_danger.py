@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_logs import WordEmbedder, experience_of
 from tiny_worlds import COLOURS, attempt, coloured_presses, knowledge_of, learned_from
 
-from selector.danger import LEAST_DANGER, PRIOR_CALLS, Dangers, dangerous_here
+from selector.danger import PRIOR_CALLS, Dangers, dangerous_here
 from selector.engine import Engine
 from selector.records import Decision, SelectorConfig
 from selector.situation import CandidateSet, Situation
@@ -28,13 +28,15 @@ def failures(
     outcome: Outcome = "ok",
     task: str = PAYING,
     success: bool | None = False,
+    gained: float = 1.0,
 ) -> list[Trajectory]:
-    """Trajectories that call one tool as often as there are rewards."""
+    """Trajectories that gain something first, and then call one tool as often as there are rewards."""
     made = []
     for number in range(count):
         name = f"{task} {tool} {rewards} {outcome} {success} {number}"
-        one = attempt(*[("red", tool)] * len(rewards), task=task, success=success, outcome=outcome, trajectory_id=name)
-        steps = zip(one.steps, rewards, strict=True)
+        moves = [("green", "begin"), *[("red", tool)] * len(rewards)]
+        one = attempt(*moves, task=task, success=success, outcome=outcome, trajectory_id=name)
+        steps = zip(one.steps, (gained, *rewards), strict=True)
         made.append(replace(one, steps=tuple(replace(step, reward=reward) for step, reward in steps)))
     return made
 
@@ -61,6 +63,18 @@ def test_what_was_right_and_what_was_refused_makes_a_tool_no_less_dangerous() ->
     right = failures("pay", 1.0, success=True)
     gained, refused = failures("pay", 0.2), failures("pay", 0.0, outcome="invalid_args")
     assert danger_of([*right, *gained, *refused, *lost], "pay") == pytest.approx(danger_of(lost, "pay"))
+
+
+def test_where_little_can_be_lost_little_is_dangerous() -> None:
+    lost = danger_of(failures("pay", -0.5), "pay")
+    assert danger_of(failures("pay", -0.5, gained=0.25), "pay") == pytest.approx(0.25 * lost)
+    assert danger_of(failures("pay", -0.5, gained=0.0), "pay") == 0.0
+    wins = failures("pay", 0.0, gained=0.0, success=True)
+    assert danger_of([*failures("pay", -0.5, gained=0.0), *wins], "pay") == pytest.approx(0.5 * lost)
+
+
+def test_what_ended_a_task_once_among_many_is_an_accident() -> None:
+    assert danger_of(failures("pay", -0.5, count=1) + failures("pay", 0.0, count=60), "pay") == 0.0
 
 
 def test_calls_in_vain_make_a_tool_less_dangerous() -> None:
@@ -102,10 +116,10 @@ def test_those_are_feared_whose_expected_utility_is_below_zero(
     feared = dangerous_here(means, candidates, np.append(danger, 0.0), aversion).tolist()
     utility = means - aversion * danger * (1.0 - means)
     rest = sorted(set(places.tolist()) - set(feared))
-    assert all(danger[place] >= LEAST_DANGER and utility[place] <= 1e-9 for place in feared)
+    assert all(utility[place] <= 1e-9 for place in feared)
     assert not feared or rest
     if feared or not (utility < 0.0).all():
-        assert all(danger[place] < LEAST_DANGER or utility[place] >= -1e-9 for place in rest)
+        assert all(utility[place] >= -1e-9 for place in rest)
 
 
 def pressed(state: str, aversion: float, *offered: str) -> Decision:

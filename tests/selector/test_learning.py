@@ -136,6 +136,26 @@ def test_what_ended_a_task_counts_more_than_what_was_wrong_on_the_way():
     assert WRONG_WEIGHT < FATAL_WEIGHT
 
 
+def test_where_nothing_is_at_stake_the_end_of_a_failure_was_no_more_wrong_than_the_rest():
+    def weights(*rewards: float, at_stake: float) -> list[float]:
+        failure = opened(*(("red", "ok", reward) for reward in rewards))
+        return [
+            one.weight for one in lessons(play_back(failure), wrong_steps(failure), is_example=False, at_stake=at_stake)
+        ]
+
+    assert weights(0.0, 0.0, at_stake=0.0) == []
+    assert weights(0.0, 0.0, at_stake=0.5) == [0.5 * FATAL_WEIGHT]
+    assert weights(0.0, -0.1, at_stake=0.0) == [WRONG_WEIGHT]
+    assert weights(0.0, 0.1, at_stake=1.0) == []
+
+
+def test_of_a_failure_that_came_far_the_steps_up_to_there_are_right():
+    failure = opened(("red", "ok", 0.2), ("blue", "ok", 0.3), ("red", "ok", 0.0), ("blue", "ok", -0.5))
+    failure = replace(failure, steps=tuple(replace(step, state=f"moment {step.index}") for step in failure.steps))
+    found = lessons(play_back(failure), wrong_steps(failure), is_example=True)
+    assert list(found) == [Lesson(0), Lesson(1), Lesson(3, FATAL_WEIGHT, is_wrong=True)]
+
+
 def test_wrong_steps_of_failures_are_examples_of_what_not_to_do_and_no_more_than_a_quarter_of_all():
     failures = [replace(opened(("red", "ok", -0.5)), trajectory_id=f"t{number}") for number in range(80)]
     made = examples_of(failures)
