@@ -39,12 +39,14 @@ def test_every_step_of_an_episode_is_learned_from_though_it_names_no_state(exper
 
 
 def test_an_episode_is_stored_as_it_happened(selector, store):
-    with selector.episode("book a seat", TOOLS, agent="a1", source="shop", group="g") as episode:
+    with selector.episode("book a seat", TOOLS, agent="a1", source="shop", group="g", family="f") as episode:
         decision = episode.choose("at the counter")
         episode.record("login", {"user": "u"}, "welcome", "ok", 0.5, error=None)
         identity = episode.finish(success=True, reward=1.0, kpis={"cost_usd": 0.02})
     stored = store.get(identity)
-    assert (stored.task.text, stored.task.group, stored.agent, stored.source) == ("book a seat", "g", "a1", "shop")
+    task = stored.task
+    assert (task.text, task.group, task.family) == ("book a seat", "g", "f")
+    assert (stored.agent, stored.source) == ("a1", "shop")
     assert (stored.success, stored.reward, dict(stored.kpis), stored.stop_reason) == (
         True,
         1.0,
