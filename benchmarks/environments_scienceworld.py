@@ -10,8 +10,8 @@ minutes each to collect).  `--own N` adds the selector's own episodes on the fir
 half of them odd and half even, played with what the gold paths of the other half teach and kept beside those; they
 show where it strays and what it loses there.  `--live STEPS` is protocol B: no gold paths, only what the selector did
 itself in these training variations, from nothing, within so many steps; kept under build/environments, and gone on with
-where more are asked for.  The agents of benchmarks/environment_learners.py that learn from stored
-paths alone may be named.
+where more are asked for; DRRN may be named beside it.  Without it, so may the agents of
+benchmarks/environment_learners.py that learn from stored paths alone.
 
 Simplifications "easy", 100 steps, all valid actions offered (170 to 4,600 a step).  A score is that of the
 environment's end in [0, 100], below 0 counts as 0; intervals are over tasks.  Variations are taken in rounds, so that
@@ -91,12 +91,17 @@ def stored_paths(path: Path) -> TrajectoryStore:
     return asked
 
 
+def training_tasks(world: ScienceWorldEnvironment, games: Sequence[str], count: int) -> tuple[Task, ...]:
+    """The first training variations of each game."""
+    return tuple(task for game in games for task in world.tasks(game, "train", count))
+
+
 def gold_paths(world: ScienceWorldEnvironment, games: Sequence[str], paths: int, *, quiet: bool) -> TrajectoryStore:
     """The gold paths of training variations, those of earlier runs included; collected where they are missing."""
     CACHE.mkdir(parents=True, exist_ok=True)
     store = TrajectoryStore(CACHE / "scienceworld-gold.db")
     known = {one.task.task_id for one in store.trajectories()}
-    tasks = [task for game in games for task in world.tasks(game, "train", paths)]
+    tasks = training_tasks(world, games, paths)
     missing = [task for task in tasks if task.task_id not in known]
     for task in track(missing, "collecting", console=Console(stderr=True), disable=quiet):
         store.add_many(collect(world, [task], GOLD))
@@ -136,7 +141,7 @@ def own_episodes(
 def live_episodes(world: ScienceWorldEnvironment, games: Sequence[str], options: argparse.Namespace) -> TrajectoryStore:
     """What the selector does in training variations, from nothing, within the steps asked for; kept."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    tasks = [task for game in games for task in world.tasks(game, "train", options.paths)]
+    tasks = training_tasks(world, games, options.paths)
     with TrajectoryStore(CACHE / f"scienceworld-live-{options.seed}.db") as kept, live_progress(options.quiet) as tell:
         learn_live(world, tasks, kept, budget=options.live, max_steps=MAX_STEPS, seed=options.seed, on_steps=tell)
         taken = accumulate((len(one.steps) for one in kept.trajectories()), initial=0)
@@ -163,7 +168,7 @@ def _parity(task: Task) -> int:
 
 
 def agent_of(name: str, world: ScienceWorldEnvironment, store: TrajectoryStore, options: argparse.Namespace) -> Agent:
-    """An agent with the stored paths of all tasks."""
+    """An agent with the stored paths of all tasks, or (DRRN) with as many steps in them as the selector on its own."""
     if name == "selector":
         config = SelectorConfig(record_episodes=False, exploration=0.0, sharpening=100.0, decisions=options.decisions)
         selector = Selector(store, config, seed=options.seed)
@@ -171,9 +176,14 @@ def agent_of(name: str, world: ScienceWorldEnvironment, store: TrajectoryStore, 
         return EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=options.seed, name=name)
     kind = KINDS[name]
     memory = tuple(store.trajectories()) if kind.reads >= STORED else ()
-    tasks = tuple(one.task for one in memory)
-    condition = Condition("scienceworld", "all", kind.name, options.seed, options.fold, options.paths)
-    return kind.make(Given(world, memory, tasks, condition, lambda *_: None, {}))
+    games = options.games or tuple(sorted(world.games))
+    tasks = training_tasks(world, games, options.paths) if options.live else tuple(one.task for one in memory)
+    train, budget = len(tasks), options.live
+    condition = Condition(
+        "scienceworld", "all", kind.name, options.seed, options.fold, train, max_steps=MAX_STEPS, budget=budget
+    )
+    with live_progress(options.quiet) as tell:
+        return kind.make(Given(world, memory, tasks, condition, lambda _, done, total: tell(done, total), {}))
 
 
 def read(path: Path) -> list[Result]:
@@ -187,8 +197,9 @@ def measure(options: argparse.Namespace) -> list[Result]:
     with closing(ScienceWorldEnvironment()) as world:
         games = options.games or tuple(sorted(world.games))
         if options.live:
-            store = live_episodes(world, games, options)
-            options.paths = 0
+            store = (
+                live_episodes(world, games, options) if "selector" in options.agents else TrajectoryStore(":memory:")
+            )
         elif options.store:
             store = stored_paths(options.store)
             options.paths = store.stats().trajectories
@@ -205,7 +216,7 @@ def measure(options: argparse.Namespace) -> list[Result]:
 
 def experience_asked(options: argparse.Namespace) -> tuple[str, int, int, int]:
     """What results must have been learned from to be those that are asked for."""
-    return options.fold, options.paths, options.own, options.live
+    return options.fold, 0 if options.live else options.paths, options.own, options.live
 
 
 def play(
@@ -229,8 +240,8 @@ def play(
         for task in track(missing, name, console=Console(stderr=True), disable=options.quiet):
             out = roll_out(world, agent, task, max_steps=MAX_STEPS)
             score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
-            played = name, options.fold, options.paths, out.game, task.task_id
-            result = Result(*played, score, out.steps, waited, options.own, options.live)
+            fold, paths, own, live = experience_asked(options)
+            result = Result(name, fold, paths, out.game, task.task_id, score, out.steps, waited, own, live)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
 

@@ -17,8 +17,7 @@ from trajstore.store import TrajectoryStore
 
 OWN = "own"
 OWN_SETTINGS = CollectSettings(gold=0, detours=0, random=0, source=OWN)
-LIVE = SelectorConfig(record_episodes=False, decisions=3000, minimum_support=0.0, strangeness=2.0, exploration=0.1)
-"""It abstains from nothing: there is nobody else to act, and by chance it would do what it knows to be dangerous."""
+LIVE = SelectorConfig(record_episodes=False, decisions=3000)
 OnSteps = Callable[[int, int], None]
 
 

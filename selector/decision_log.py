@@ -45,8 +45,8 @@ def hidden_decision(decision: Decision, redactor: KeyedRedactor) -> Decision:
     ranked = tuple(replace(one, candidate=redactor.candidate(one.candidate)) for one in decision.ranked)
     pruned = tuple(replace(one, candidate=redactor.candidate(one.candidate)) for one in decision.pruned)
     chosen, proposed = (one and redactor.candidate(one) for one in (decision.candidate, decision.proposal))
-    reason = redactor.text(decision.reason)
-    return replace(decision, ranked=ranked, pruned=pruned, candidate=chosen, proposal=proposed, reason=reason)
+    shown = replace(decision, candidate=chosen, proposal=proposed, reason=redactor.text(decision.reason))
+    return replace(shown, ranked=ranked, pruned=pruned, feared=tuple(map(redactor.candidate, decision.feared)))
 
 
 def episode_row(report: EpisodeReport, trajectory_id: str, now: float, spec: RewardSpec) -> EpisodeRow:
@@ -113,6 +113,7 @@ def as_json(decision: Decision) -> dict[str, Any]:  # Any: JSON
             for one in decision.ranked
         ],
         "pruned": [{**_named(one.candidate), "reason": one.reason} for one in decision.pruned],
+        "feared": [_named(one) for one in decision.feared],
         "evidence": [
             {
                 "trajectory": one.trajectory,

@@ -35,7 +35,8 @@ ALONE = "the agent does better alone here"
 class Considered:
     """One decision before the choice: what experience says, what is believed, what is pruned, and the loop it is in.
 
-    `situation` is what was asked of experience, `offered` the same with the values that are hidden there.
+    `situation` is what was asked of experience, `offered` the same with the values that are hidden there.  `feared` are
+    the places of candidates that can lose more than they are likely to bring.
     """
 
     situation: Situation
@@ -45,6 +46,7 @@ class Considered:
     arms: Arms
     loop: Loop | None
     offered: Situation
+    feared: tuple[int, ...] = ()
 
 
 class Engine:
@@ -103,7 +105,7 @@ class Engine:
         )
         left_out = {*reasons, *feared.tolist()}
         arms = self.arms(assessment, posterior, left_out if len(left_out) < len(situation.candidates) else reasons)
-        return Considered(situation, assessment, posterior, reasons, arms, loop, offered)
+        return Considered(situation, assessment, posterior, reasons, arms, loop, offered, tuple(feared.tolist()))
 
     def _pruned(self, situation: Situation, assessment: Assessment, loop: Loop | None) -> Reasons:
         """What fails here or goes on with a loop; what successes near here repeated as often does not."""
@@ -200,6 +202,7 @@ class Engine:
             path=None if path is None else experience.describe(path)[0],
             probabilities=tuple(choice.probabilities.tolist()) if choice else (),
             cluster=seen.assessment.cluster,
+            feared=tuple(seen.offered.candidates[each] for each in seen.feared),
         )
 
 

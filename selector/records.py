@@ -135,7 +135,8 @@ class Decision:
     to the agent (`mode` shadow or narrow, `arm` held_out): then `proposal` is that.  `propensity` in (0, 1] is the
     exact probability of this choice under the engine, `probabilities` those of all candidates in the order offered (of
     which leaving the agent alone is the rest to 1).  `ranked` is in falling order of probability.  `path` is the stored
-    trajectory that is followed, `reason` says why it abstained, `policy` names the settings and the model.
+    trajectory that is followed, `reason` says why it abstained, `policy` names the settings and the model.  `feared`
+    are candidates that can lose more than they are likely to bring (`selector.danger`): they are not chosen.
     """
 
     decision_id: str
@@ -153,6 +154,7 @@ class Decision:
     arm: Arm = "guided"
     proposal: Candidate | None = None
     policy: str = ""
+    feared: tuple[Candidate, ...] = ()
 
     @property
     def tool(self) -> str | None:

@@ -1,6 +1,6 @@
-"""The engine as an agent of the demo: it chooses among grounded actions and, where it abstains, acts at random."""
+"""The engine as an agent of the demo: it chooses among grounded actions; where it abstains, it acts at random."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +52,10 @@ class EngineAgent:
         self.steps = []
 
     def choose(self, seen: Observation | Transition) -> Candidate:
-        """The engine's candidate; a random valid one where it abstains."""
+        """The engine's candidate; where it abstains, any that it neither prunes nor fears."""
         decision = self._open().choose(seen.state, seen.candidates)
         self.abstentions += decision.candidate is None
-        chosen = decision.candidate or choose_at_random(seen.candidates, self._rng)
+        chosen = decision.candidate or choose_at_random(harmless(decision, seen.candidates), self._rng)
         self._pending = (seen.state, decision, chosen)
         return chosen
 
@@ -77,3 +77,9 @@ class EngineAgent:
         if self._episode is None:
             raise EpisodeFinished("no episode is open: call begin(task) first")
         return self._episode
+
+
+def harmless(decision: Decision, offered: Sequence[Candidate]) -> Sequence[Candidate]:
+    """What a decision neither prunes nor fears; all that is offered where that is nothing."""
+    left_out = {id(one) for one in (*decision.feared, *(pruned.candidate for pruned in decision.pruned))}
+    return [one for one in offered if id(one) not in left_out] or offered

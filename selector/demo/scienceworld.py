@@ -19,6 +19,7 @@ SIMPLIFICATIONS = "easy"
 NOT_OFFERED = frozenset({"reset task"})
 # The package understands both verbs of a pair and offers one.
 SAME_VERB = {"examine": "look at", "drop": "put down"}
+LOOK = "look around"  # takes no time
 HEADING = "Task Description: "
 
 
@@ -67,6 +68,7 @@ class ScienceWorldEnvironment:
     def reset(self, task: Task) -> Observation:
         """Begin an episode of `task`."""
         self._load(task.task_id, with_gold_path=False)
+        self._server.server.step(LOOK)  # until something is seen, the package tells the end of the last episode
         self._score = 0.0
         return Observation(self._render(""), self._candidates())
 

@@ -143,6 +143,8 @@ def test_a_dangerous_tool_is_not_chosen_unless_it_is_likely_to_be_right() -> Non
     feared = pressed("the lamp is blue", 1.0)
     assert feared.probabilities[red] == 0.0
     assert feared.pruned == ()
+    assert feared.feared == (Candidate("press_red"),)
+    assert pressed("the lamp is red", 1.0).feared == ()
 
 
 def test_where_all_is_dangerous_all_may_be_chosen() -> None:

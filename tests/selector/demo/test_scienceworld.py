@@ -50,6 +50,20 @@ def test_a_wrong_focus_ends_the_episode_with_nothing(world):
 
 
 @pytest.mark.slow
+def test_how_the_last_episode_ended_is_not_told_in_the_next(world):
+    """The package answers a question that takes no time with the score of the episode before."""
+    task = world.tasks(SHORT, "train", 1)[0]
+    ask = next(one for one in world.reset(task).candidates if one.text == "task")
+    fresh = world.step(ask)
+    path = world.gold_path(task)
+    world.reset(task)
+    assert [world.step(world.as_candidate(action)).done for action in path][-1]
+    world.reset(task)
+    again = world.step(ask)
+    assert (again.done, again.success, again.reward) == (False, None, fresh.reward)
+
+
+@pytest.mark.slow
 def test_folds_share_no_task_and_states_start_alike(world):
     folds = [{task.task_id for task in world.tasks(SHORT, fold, 3)} for fold in ("train", "dev", "test")]
     assert len(set.union(*folds)) == sum(map(len, folds)) == 9
