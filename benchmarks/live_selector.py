@@ -56,12 +56,12 @@ def learn_live(
     if not tasks:
         raise SelectorUsageError("a selector learns live by acting and got no task: hand in at least one")
     selector = Selector(store, LIVE, seed=seed)
-    agent = EngineAgent(lambda task: selector.episode(task.text, group=task.group), seed=seed, name=OWN)
     settings = replace(OWN_SETTINGS, max_steps=max_steps)
     played, taken = store.stats().trajectories, store.stats().steps
     while taken < budget:
         order = np.random.default_rng([seed, played // len(tasks)]).permutation(len(tasks))
         task = tasks[int(order[played % len(tasks)])]
+        agent = EngineAgent(lambda asked: selector.episode(asked.text, group=asked.group), seed=seed + played, name=OWN)
         agent.begin(task)
         made = record(OwnWalk(agent), world, task, settings, rng_for(seed + played, task.task_id))
         agent.end(success=made.success is True, reward=made.reward or 0.0)

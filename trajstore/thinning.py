@@ -17,6 +17,7 @@ SuffixKeys = Callable[[Sequence[int]], tuple[int, ...]]
 OF_TRAJECTORIES = {
     "families": "trajectory family",
     "groups": "trajectory group",
+    "peers": "trajectory peers",
     "sources": "trajectory source",
     "goals": "trajectory goal",
     "templates": "trajectory template",
