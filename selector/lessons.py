@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trajstore.experience import Playback, leading_steps, wasted_steps
+from trajstore.experience import Playback, wasted_steps
+from trajstore.progress import leading_steps
 from trajstore.schema import Step, Trajectory
 
 ENDED = "done"

@@ -17,7 +17,7 @@ from trajstore.columns import Column, Vocabulary
 from trajstore.contents import Contents, column_of
 from trajstore.moments import Moments
 from trajstore.order import step_token
-from trajstore.progress import known_progress, means_by_family, partial_weights, progress_of
+from trajstore.progress import known_progress, leading_steps, means_by_family, partial_weights
 from trajstore.render import PastStep, call_of, render_arguments, render_goal, render_state
 from trajstore.schema import Step, Trajectory
 
@@ -88,11 +88,6 @@ def is_believed(trajectory: Trajectory) -> bool:
 def label_trust(trajectory: Trajectory) -> float:
     """How far the outcome that a trajectory claims is believed, in [0, 1]."""
     return trajectory.trust * (1.0 if is_believed(trajectory) else UNJUDGED_WEIGHT)
-
-
-def leading_steps(trajectory: Trajectory) -> int:
-    """How many of its first steps led to the most that it reached: all of them, unless it is known to have failed."""
-    return progress_of(trajectory).steps if trajectory.success is False else len(trajectory.steps)
 
 
 def wasted_steps(playback: Playback) -> tuple[bool, ...]:
@@ -247,7 +242,7 @@ class Experience:
 
     @property
     def stakes(self) -> NDArray[np.float64]:
-        """What each trajectory's family comes to on average, in [0, 1]: what one that ends in failure has lost."""
+        """What each trajectory's family comes to on average, in [0, 1]: what one that fails has lost; 1 if unknown."""
         return self._weights_and_stakes()[1]
 
     def _weights_and_stakes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -257,7 +252,8 @@ class Experience:
             progress, *compared = (self.trajectory_column(name) for name in ("progress", "believed", "peers"))
             earned = trust * partial_weights(progress.astype(np.float64), *compared)
             reached = np.where(success == 1.0, 1.0, np.clip(progress, 0.0, 1.0)).astype(np.float64)
-            self._judged = np.where(success == 0.0, earned, own), means_by_family(reached, *compared)
+            stakes = means_by_family(reached, *compared, otherwise=1.0)
+            self._judged = np.where(success == 0.0, earned, own), stakes
         return self._judged
 
     @property

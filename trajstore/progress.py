@@ -41,14 +41,21 @@ def progress_of(trajectory: Trajectory) -> Progress:
     return Progress(float(returns[highest]), highest + 1)
 
 
+def leading_steps(trajectory: Trajectory) -> int:
+    """How many of its first steps led to the most that it reached: all of them, unless it is known to have failed."""
+    return progress_of(trajectory).steps if trajectory.success is False else len(trajectory.steps)
+
+
 def known_progress(trajectory: Trajectory) -> float:
     """The progress of a trajectory; of a success without any reward 1, NaN where nothing is known."""
     value = progress_of(trajectory).value
     return 1.0 if trajectory.success and np.isnan(value) else value
 
 
-def means_by_family(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer]) -> Floats:
-    """What the trajectories of each one's family come to, by those whose word is heard; 0 where nothing is known.
+def means_by_family(
+    progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer], *, otherwise: float = 0.0
+) -> Floats:
+    """What the trajectories of each one's family come to, by those whose word is heard; `otherwise` where by none.
 
     >>> means_by_family(np.array([0.2, 0.4, 0.9]), np.array([True, True, False]), np.array([0, 0, 1])).round(2).tolist()
     [0.3, 0.3, 0.0]
@@ -56,8 +63,9 @@ def means_by_family(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T:
     families = int(family_T.max(initial=-1)) + 1
     heard = is_heard_T & np.isfinite(progress_T)
     known, of = progress_T[heard], family_T[heard]
-    means_F = np.bincount(of, known, families) / np.maximum(np.bincount(of, minlength=families), 1)
-    return np.asarray(means_F[family_T], np.float64)
+    counts_F = np.bincount(of, minlength=families)
+    means_F = np.bincount(of, known, families) / np.maximum(counts_F, 1)
+    return np.asarray(np.where(counts_F > 0, means_F, otherwise)[family_T], np.float64)
 
 
 def partial_weights(progress_T: Floats, is_heard_T: NDArray[np.bool_], family_T: NDArray[np.integer]) -> Floats:

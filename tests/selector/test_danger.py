@@ -77,6 +77,11 @@ def test_what_ended_a_task_once_among_many_is_an_accident() -> None:
     assert danger_of(failures("pay", -0.5, count=1) + failures("pay", 0.0, count=60), "pay") == 0.0
 
 
+def test_where_nobody_is_believed_all_may_be_lost() -> None:
+    told = [replace(one, judge="self") for one in failures("pay", -0.5, gained=0.0)]
+    assert danger_of(told, "pay") == danger_of(failures("pay", -0.5), "pay")
+
+
 def test_calls_in_vain_make_a_tool_less_dangerous() -> None:
     lost = failures("pay", -0.5)
     assert danger_of([*lost, *failures("pay", 0.0)], "pay") < 0.7 * danger_of(lost, "pay")
