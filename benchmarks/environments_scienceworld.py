@@ -24,20 +24,20 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
 from environment_report import Condition
-from live_selector import OWN, OWN_SETTINGS, OwnWalk, learn_live
+from live_selector import OWN, learn_live, own_episode
 from rich.console import Console
 from rich.progress import Progress, track
 
 from selector import Selector, SelectorConfig
 from selector.demo.agents import Agent
-from selector.demo.collect import CollectSettings, collect, record, rng_for
+from selector.demo.collect import CollectSettings, collect
 from selector.demo.engine_agent import EngineAgent
 from selector.demo.rollout import roll_out
 from selector.demo.scienceworld import ScienceWorldEnvironment
@@ -119,7 +119,6 @@ def own_episodes(
     tasks = [
         task for game in games for task in _first_of_both(world.tasks(game, "train", 4 * options.own), options.own)
     ]
-    settings = replace(OWN_SETTINGS, max_steps=MAX_STEPS)
     with TrajectoryStore(options.own_store) as kept:
         known = {one.task.task_id for one in kept.trajectories()}
         for parity in (0, 1):
@@ -130,10 +129,7 @@ def own_episodes(
             half.add_many(one for one in gold.trajectories() if _parity(one.task) == parity)
             agent = agent_of("selector", world, half, options)
             for task in track(missing, OWN, console=Console(stderr=True), disable=options.quiet):
-                agent.begin(task)
-                made = record(OwnWalk(agent), world, task, settings, rng_for(parity, task.task_id))
-                agent.end(success=made.success is True, reward=made.reward or 0.0)
-                kept.add(made)
+                kept.add(own_episode(agent, world, task, max_steps=MAX_STEPS, seed=parity))
         wanted = {task.task_id for task in tasks}
         return [one for one in kept.trajectories() if one.task.task_id in wanted]
 
@@ -240,7 +236,7 @@ def play(
         for task in track(missing, name, console=Console(stderr=True), disable=options.quiet):
             out = roll_out(world, agent, task, max_steps=MAX_STEPS)
             score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
-            fold, paths, own, live = experience_asked(options)
+            fold, paths, own, live = asked
             result = Result(name, fold, paths, out.game, task.task_id, score, out.steps, waited, own, live)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()

@@ -12,7 +12,7 @@ from selector.demo.engine_agent import EngineAgent
 from selector.demo.world import World
 from selector.errors import SelectorUsageError
 from trajstore.environment import Observation, Transition
-from trajstore.schema import Candidate, Task
+from trajstore.schema import Candidate, Task, Trajectory
 from trajstore.store import TrajectoryStore
 
 OWN = "own"
@@ -38,6 +38,15 @@ class OwnWalk:
         self._agent.observe(after)
 
 
+def own_episode(agent: Agent, world: World, task: Task, *, max_steps: int, seed: int) -> Trajectory:
+    """One episode of an agent as it is stored."""
+    agent.begin(task)
+    settings = replace(OWN_SETTINGS, max_steps=max_steps)
+    made = record(OwnWalk(agent), world, task, settings, rng_for(seed, task.task_id))
+    agent.end(success=made.success is True, reward=made.reward or 0.0)
+    return made
+
+
 def learn_live(
     world: World,
     tasks: Sequence[Task],
@@ -56,15 +65,12 @@ def learn_live(
     if not tasks:
         raise SelectorUsageError("a selector learns live by acting and got no task: hand in at least one")
     selector = Selector(store, LIVE, seed=seed)
-    settings = replace(OWN_SETTINGS, max_steps=max_steps)
     played, taken = store.stats().trajectories, store.stats().steps
     while taken < budget:
         order = np.random.default_rng([seed, played // len(tasks)]).permutation(len(tasks))
         task = tasks[int(order[played % len(tasks)])]
         agent = EngineAgent(lambda asked: selector.episode(asked.text, group=asked.group), seed=seed + played, name=OWN)
-        agent.begin(task)
-        made = record(OwnWalk(agent), world, task, settings, rng_for(seed + played, task.task_id))
-        agent.end(success=made.success is True, reward=made.reward or 0.0)
+        made = own_episode(agent, world, task, max_steps=max_steps, seed=seed + played)
         store.add(replace(made, metadata={"attempt": played}))  # the same once more is another attempt
         played, taken = played + 1, taken + len(made.steps)
         if on_steps is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.near_tasks import asking, nearest_by_task
 from selector.newest import Newest
 from selector.situation import CandidateSet
 from trajstore.experience import Experience
@@ -75,21 +76,13 @@ class Dangers:
         LEAST_DANGER is none.  `goals` are the similarities of `task` with the stored ones, `excluded` marks
         trajectories that are left out.
         """
-        key = task, b"" if excluded is None else np.packbits(excluded).tobytes()
-        return self._known.get(key, lambda: self._near(goals, excluded))
+        return self._known.get(asking(task, excluded), lambda: self._near(goals, excluded))
 
     def _near(self, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> Floats:
-        if not self._lost.any():
+        nearest = nearest_by_task(self._experience, goals, self._has_failed & self._lost.any(), excluded, MOST_NEAR)
+        if not len(nearest):
             return np.zeros(len(self._experience.tools) + 1)
-        owners, may = self._column("trajectory"), self._has_failed
-        if excluded is not None:
-            may &= ~excluded
-        failures = np.flatnonzero(may)
-        if not len(failures):
-            return np.zeros(len(self._experience.tools) + 1)
-        similarities = goals[self._experience.trajectory_column("goal")[failures]]
-        nearest = failures[np.argsort(-similarities, kind="stable")[:MOST_NEAR]]
-        shares = self._shares(np.flatnonzero(np.isin(owners, nearest)), self._overall)
+        shares = self._shares(np.flatnonzero(np.isin(self._column("trajectory"), nearest)), self._overall)
         known = np.where(shares >= LEAST_DANGER, shares, 0.0)
         return np.asarray(known * self._experience.stakes[nearest].mean(), np.float64)
 

@@ -46,7 +46,7 @@ class Considered:
     arms: Arms
     loop: Loop | None
     offered: Situation
-    feared: tuple[int, ...] = ()
+    feared: tuple[int, ...]
 
 
 class Engine:
@@ -100,12 +100,11 @@ class Engine:
         reasons = self._pruned(situation, assessment, loop)
         forbidden = apply_rules(self._rules, offered)
         reasons = _with_rules(reasons, forbidden, len(situation.candidates))
-        feared = dangerous_here(
-            posterior.mean, assessment.candidates, knowledge.danger(situation, goals, left), self.config.loss_aversion
-        )
-        left_out = {*reasons, *feared.tolist()}
+        danger = knowledge.danger(situation, goals, left)
+        feared = dangerous_here(posterior.mean, assessment.candidates, danger, self.config.loss_aversion).tolist()
+        left_out = {*reasons, *feared}
         arms = self.arms(assessment, posterior, left_out if len(left_out) < len(situation.candidates) else reasons)
-        return Considered(situation, assessment, posterior, reasons, arms, loop, offered, tuple(feared.tolist()))
+        return Considered(situation, assessment, posterior, reasons, arms, loop, offered, tuple(feared))
 
     def _pruned(self, situation: Situation, assessment: Assessment, loop: Loop | None) -> Reasons:
         """What fails here or goes on with a loop; what successes near here repeated as often does not."""

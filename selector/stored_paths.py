@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.near_tasks import asking, nearest_by_task
 from selector.newest import Newest
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
 from selector.reading import words_of
@@ -43,17 +44,12 @@ class StoredPaths:
         return self._book(situation.task, goals, excluded).relations(situation, state)
 
     def _book(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
-        key = task, len(self._experience.trajectory_ids), b"" if excluded is None else np.packbits(excluded).tobytes()
+        key = len(self._experience.trajectory_ids), asking(task, excluded)
         return self._books.get(key, lambda: self._open(task, goals, excluded))
 
     def _open(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
-        similarities = goals[self._experience.trajectory_column("goal")]
-        may = self._experience.weights > 0.0
-        if excluded is not None:
-            may &= ~excluded
-        usable = np.flatnonzero(may)
-        near = usable[np.argsort(-similarities[usable], kind="stable")[:MOST_NEAR]].tolist()
-        paths = [path for path in self._read(near) if path.tools]
+        near = nearest_by_task(self._experience, goals, self._experience.weights > 0.0, excluded, MOST_NEAR)
+        paths = [path for path in self._read(near.tolist()) if path.tools]
         bridges = bridges_to(task, paths)
         kept = sorted(range(len(paths)), key=lambda place: bridges[place].cost)[:MOST_PATHS]
         return PathBook(task, [paths[place] for place in kept], [bridges[place] for place in kept])
