@@ -50,8 +50,8 @@ def description_relations(situation: Situation) -> Floats:
     stood before the newest run of steps in which it only grew: what came since are answers.  What is left of it are the
     words that no tool called since describes itself by.
     """
-    since, last, tools = steps_since_request(situation), situation.last, situation.tools
-    request = _words(since[0].state if since else situation.state)
+    since, last, tools = situation.since_request, situation.last, situation.tools
+    request = _words(situation.request)
     names, texts = _lexicons(tuple((candidate.tool, candidate.text) for candidate in situation.candidates))
     calls = Counter(step.tool for step in since)
     called = [number for number, name in enumerate(tools.texts) if name in calls]
@@ -81,15 +81,6 @@ def _called(situation: Situation, since: Sequence[PastStep], calls: Mapping[str,
     made[1] = [math.log1p(calls.get(name, 0)) for name in situation.tools.texts]
     made[2] = [name in before for name in situation.tools.texts]
     return made[:, situation.tools.places]
-
-
-def steps_since_request(situation: Situation) -> tuple[PastStep, ...]:
-    """The newest steps since which the state has only grown: each began in a state that the next one begins with."""
-    state, first = situation.state, len(situation.history)
-    while first and situation.history[first - 1].state and state.startswith(situation.history[first - 1].state):
-        first -= 1
-        state = situation.history[first].state
-    return situation.history[first:]
 
 
 @dataclass(frozen=True, slots=True)

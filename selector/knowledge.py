@@ -1,8 +1,8 @@
 """What experience says of each candidate in one situation: several experts, each a log-probability over the candidates.
 
 The experts are the order of tools (variable-order Markov), the evidence near in all three keys (path), the evidence
-near in goal and state (content) or in the state of this moment alone, how tools fared here, and the same three for
-whole actions among the candidates of one tool.
+near in goal and state (content) or in the state of this moment alone, how tools fared here, how like what is asked for
+they describe themselves (meaning), and the same three for whole actions among the candidates of one tool.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,11 @@ from trajstore.sorted_counts import START
 
 Floats = NDArray[np.float64]
 
-TOOL_EXPERTS = ("order", "path", "content", "moment", "success")
+TOOL_EXPERTS = ("order", "path", "content", "moment", "success", "meaning")
 ACTION_EXPERTS = ("action path", "action moment", "action order", "siblings")
 EXPERTS = TOOL_EXPERTS + ACTION_EXPERTS
 ORDER_FLOOR = 0.02
+MEANING_SCALE = 10.0
 VOTE_PRIOR = 0.5
 ORDER_DEPTH = 4
 ORDER_COLUMNS = ("token", "called", "counts")
@@ -101,6 +102,7 @@ class Knowledge:
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
         self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
+        self._descriptions = lru_cache(MOST_OFFERS)(partial(_described, experience))
 
     def learn(self, trajectories: Sequence[Trajectory], first: int) -> None:
         """Learn trajectories that the experience numbers from `first` on."""
@@ -187,7 +189,7 @@ class Knowledge:
         cluster = self.outcomes.clusters.nearest(query.state)
         success, tool_evidence = self._success(evidence, candidates, cluster)
         order = self._order(tokens, candidates, left)
-        tool_experts = np.log(np.stack([order, *votes.shares_3M, success.mean]))
+        tool_experts = np.log(np.stack([order, *votes.shares_3M, success.mean, self._meaning(situation)]))
         keys = self.retriever.config.keys
         if not keys.order:
             tool_experts[TOOL_EXPERTS.index("order")] = 0.0
@@ -250,6 +252,15 @@ class Knowledge:
         floored = offered / max(offered.sum(), 1e-12) + ORDER_FLOOR / len(offered)
         return np.asarray(floored / floored.sum(), np.float64)
 
+    def _meaning(self, situation: Situation) -> Floats:
+        """Share of each offered tool by the likeness of its description to what is asked for, softmax(10 cos); (M,)."""
+        tools = len(situation.tools.texts)
+        if situation.is_grounded or not situation.is_described:
+            return np.full(tools, 1.0 / tools)
+        asked_D = self.experience.embed(situation.request_text)
+        odds = np.exp(MEANING_SCALE * (self._descriptions(situation.offer) @ asked_D))
+        return np.asarray(odds / odds.sum(), np.float64)
+
     def _success(self, evidence: Evidence, candidates: CandidateSet, cluster: int) -> tuple[BetaPosterior, Floats]:
         """Success of each offered tool here, on a hierarchy: all tools → family → tool → state cluster → here."""
         experience, rows = self.experience, evidence.rows
@@ -302,6 +313,12 @@ class Knowledge:
 def _numbered(experience: Experience, offer: Offer, _tools: int, _actions: int) -> CandidateSet:
     """The numbers of an offer's candidates, to remember: they hold while no tool or action comes to be known."""
     return number_candidates(offer, experience)
+
+
+def _described(experience: Experience, offer: Offer) -> NDArray[np.float32]:
+    """Vectors of what each offered tool says of itself, its name where it says nothing; shape (M, D)."""
+    said = {one.tool: one.text or one.tool for one in reversed(offer.candidates)}
+    return np.stack([experience.embed(said[tool]) for tool in offer.tools.texts])
 
 
 class _Votes:

@@ -39,6 +39,25 @@ class Situation:
         return render_state(self.state, ()) or render_goal(self.task)
 
     @cached_property
+    def since_request(self) -> tuple[PastStep, ...]:
+        """The newest steps since which the state has only grown: the next one's state begins with each one's."""
+        state, first = self.state, len(self.history)
+        while first and self.history[first - 1].state and state.startswith(self.history[first - 1].state):
+            first -= 1
+            state = self.history[first].state
+        return self.history[first:]
+
+    @property
+    def request(self) -> str:
+        """The state as it stood before the newest steps that only added to it: what came since are answers."""
+        return self.since_request[0].state if self.since_request else self.state
+
+    @property
+    def request_text(self) -> str:
+        """What is asked for as a text to embed."""
+        return render_state(self.request, ()) or render_goal(self.task)
+
+    @cached_property
     def offer(self) -> Offer:
         """The candidates with what is read off them alone."""
         return offer_of(self.candidates)

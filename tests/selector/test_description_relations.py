@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from selector.description_relations import (
     DESCRIPTION_RELATIONS,
     description_relations,
-    steps_since_request,
 )
 from selector.situation import Situation
 from trajstore.render import PastStep
@@ -95,18 +94,18 @@ def test_only_calls_since_the_request_are_counted_for_it():
         PastStep("lock_doors", observation="again", state=second),
     ]
     now = asked(f"{second}\nagain", history)
-    assert len(steps_since_request(now)) == 1
+    assert len(now.since_request) == 1
     assert column(now, "called for the request (log)") == pytest.approx([0.0, np.log(2.0), 0.0, 0.0])
     assert column(now, "called before the request (log)").tolist() == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_a_state_that_is_another_each_time_leaves_no_step_to_the_request():
     history = [PastStep("end", state="a kitchen"), PastStep("end", state="a garden")]
-    assert steps_since_request(asked("a cellar", history)) == ()
+    assert asked("a cellar", history).since_request == ()
 
 
 def test_steps_without_a_state_belong_to_no_request():
-    assert steps_since_request(asked("a cellar", [PastStep("end")])) == ()
+    assert asked("a cellar", [PastStep("end")]).since_request == ()
 
 
 def test_identifiers_are_read_by_their_parts_however_they_are_joined():

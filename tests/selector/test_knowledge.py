@@ -112,6 +112,25 @@ def test_an_expert_whose_key_is_off_says_nothing(key, silent):
         assert experts[:, expert(name)].any() != (name in silent)
 
 
+def test_the_tool_that_describes_itself_most_like_what_is_asked_is_believed_most():
+    said = {"press_red": "makes the lamp red", "press_green": "makes the lamp green"}
+    offered = tuple(Candidate(tool, {}, text) for tool, text in said.items())
+    asked = Situation("", "it should be green", (), offered)
+    answered = replace(asked, state="it should be green\nred red lamp", history=(PastStep("fly", state=asked.state),))
+    shares = [np.exp(assess(coloured(), one).experts[:, expert("meaning")]) for one in (asked, answered)]
+    cosines = [coloured().knowledge.experience.embed(text) for text in (asked.state, *said.values())]
+    odds = np.exp(10.0 * np.array([one @ cosines[0] for one in cosines[1:]]))
+    assert shares[0] == pytest.approx(odds / odds.sum(), rel=1e-5)
+    assert shares[1] == pytest.approx(shares[0])
+    assert shares[0][1] > 0.6
+
+
+def test_of_tools_that_say_nothing_of_themselves_all_mean_the_same():
+    for situation in (at("the lamp is red", *PRESSES), Situation("", "red", (), (Candidate("go", {"to": "red"}),))):
+        meaning = assess(coloured(), situation).experts[:, expert("meaning")]
+        assert meaning == pytest.approx(-np.log(len(situation.tools.texts)))
+
+
 @settings(max_examples=40)
 @given(
     st.lists(st.sampled_from([*PRESSES, "fly", "swim"]), min_size=1, max_size=5, unique=True),
@@ -120,8 +139,8 @@ def test_an_expert_whose_key_is_off_says_nothing(key, silent):
 )
 def test_what_the_tools_are_believed_to_be_sums_to_one(tools, state, history):
     assessment = assess(coloured(), at(state, *tools, history=[PastStep(tool) for tool in history]))
-    sums = np.exp(assessment.experts[:, : len(TOOL_EXPERTS) - 1]).sum(axis=0)
-    assert sums == pytest.approx(np.ones(len(TOOL_EXPERTS) - 1))
+    shares = [expert(name) for name in TOOL_EXPERTS if name != "success"]
+    assert np.exp(assessment.experts[:, shares]).sum(axis=0) == pytest.approx(np.ones(len(shares)))
     assert np.isfinite(assessment.experts).all()
 
 
