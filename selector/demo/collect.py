@@ -111,21 +111,24 @@ class _Walk:
         self._detour_fraction = detour_fraction
         self._rng = rng
         self._refused = False
+        self._on_path: Candidate | None = None
 
     def choose(self, world: World, seen: Observation | Transition) -> Candidate | None:
         """The next action; None where the walk is at its end."""
         wanders = self._detour_fraction > 0 and self._rng.random() < self._detour_fraction
+        self._on_path = None
         if self._ahead and not wanders:
             offered = {candidate.text: candidate for candidate in seen.candidates}
             if self._ahead[0] in offered or not self._refused:
-                return offered.get(self._ahead[0]) or world.as_candidate(self._ahead[0])
+                self._on_path = offered.get(self._ahead[0]) or world.as_candidate(self._ahead[0])
+                return self._on_path
         if self._detour_fraction == 0 or not seen.candidates:
             return None
         return seen.candidates[int(self._rng.integers(len(seen.candidates)))]
 
     def observe(self, candidate: Candidate, after: Transition) -> None:
         """Go on along the path, unless its action was not understood."""
-        if self._ahead and candidate.text == self._ahead[0]:
+        if candidate is self._on_path:
             self._refused = after.outcome == "invalid_args" and self._detour_fraction > 0
             if not self._refused:
                 self._ahead.popleft()

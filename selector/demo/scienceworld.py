@@ -1,11 +1,14 @@
 """ScienceWorld behind the `Environment` protocol: tasks of elementary science, with variations."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from selector.demo.java import INSTALL, bundled_java, stop_java
+from selector.demo.naming import PLACED, seen_names
+from selector.demo.questions import options_of, shortened
 from selector.demo.wording import Grammar, compact, grammar_of, join_seen, outcome_of, parse_action
 from selector.demo.world import Fold
 from selector.errors import SelectorUsageError
@@ -20,6 +23,8 @@ NOT_OFFERED = frozenset({"reset task"})
 # The package understands both verbs of a pair and offers one.
 SAME_VERB = {"examine": "look at", "drop": "put down"}
 LOOK = "look around"  # takes no time
+WAIT = "wait1"
+MOST_WAITS = 12
 HEADING = "Task Description: "
 
 
@@ -28,6 +33,9 @@ class ScienceWorldEnvironment:
 
     A task's id is "game/variation", a game being one of the package's thirty tasks.  The score is clipped at 0: a wrong
     focus ends an episode with nothing, not with -100.  Rewards are changes of the score in [0, 1].
+
+    Objects are offered by the names under which they are seen (`seen_names`); the package makes names up.  Where it
+    asks which of several things is meant, its options are offered, unless they read alike: then the first is taken.
     """
 
     def __init__(self) -> None:
@@ -37,7 +45,8 @@ class ScienceWorldEnvironment:
         self._score = 0.0
         self._grammar = Grammar({})
         self._offered: dict[str, Candidate] = {}
-        self._names: dict[str, str] = {}
+        self._typed: dict[str, str] = {}
+        self._referents: dict[str, tuple[str, ...]] = {}
 
     @property
     def games(self) -> tuple[str, ...]:
@@ -58,11 +67,14 @@ class ScienceWorldEnvironment:
         """Actions that succeed; remembered, because some tasks make up another path each time they are loaded.
 
         The package's paths open doors that are open already, and call objects by names that are not offered: actions
-        that are refused on the way are left out, the others are written as they are offered.
+        that are refused on the way are left out, the others are written as they are offered.  Time passed with what is
+        left out, so that what is not offered yet is waited for.
         """
         if task.task_id not in self._gold:
             self._load(task.task_id, with_gold_path=True)
-            self._gold[task.task_id] = tuple(self._accepted(self._server.get_gold_action_sequence()))
+            kept = tuple(self._accepted(self._server.get_gold_action_sequence()))
+            self.reset(task)
+            self._gold[task.task_id] = tuple(self._timed(kept))
         return self._gold[task.task_id]
 
     def reset(self, task: Task) -> Observation:
@@ -75,15 +87,16 @@ class ScienceWorldEnvironment:
     def step(self, candidate: Candidate) -> Transition:
         """Carry out one candidate; what the environment does not understand costs a step."""
         server = self._server.server
-        observation = str(server.step(candidate.text))
+        answer = self._answer(self._typed.get(candidate.text, candidate.text))
         raw_score = float(server.getScore())
         score = max(0.0, raw_score)
         reward, self._score = score - self._score, score
         done = bool(server.getCompleted()) or raw_score < 0
+        observation = compact(answer)
         return Transition(
             self._render(observation),
-            () if done else self._candidates(),
-            compact(observation),
+            () if done else self._candidates(answer),
+            observation,
             reward,
             outcome_of(observation),
             done,
@@ -95,12 +108,7 @@ class ScienceWorldEnvironment:
 
         The package offers each object by one of its names, while its own paths use any of them.
         """
-        if action in self._offered:
-            return self._offered[action]
-        parsed = parse_action(action, self._grammar)
-        known = json.loads(self._server.server.getAllObjectIdsTypesReferentsLUTJSON())
-        names = {name: (name, *known.get(number, {}).get("referents", ())) for number, name in self._names.items()}
-        return offered_as(parsed, tuple(self._offered.values()), names) or parsed
+        return self._offered_as(action) or parse_action(action, self._grammar)
 
     def close(self) -> None:
         """Stop the Java process."""
@@ -113,16 +121,43 @@ class ScienceWorldEnvironment:
         return Task(text, task_id, task_id, FAMILY_PREFIX + game)
 
     def _accepted(self, path: Sequence[str]) -> Iterator[str]:
-        """Walk along a path without looking at what it brings: the actions that were carried out, as they are offered.
+        """Walk along a path without looking at what it brings: its actions that are carried out.
 
         What is offered is done even where it is refused: some refusals still let time pass.
         """
+        answer = ""
         for action in path:
-            self._candidates()
-            offered = self.as_candidate(action).text
-            outcome = outcome_of(compact(self._server.server.step(offered)))
-            if outcome == "ok" or offered in self._offered:
-                yield offered
+            self._candidates(answer)
+            offered = self._offered_as(action)
+            answer = self._answer(self._typed[offered.text] if offered else action)
+            if offered or outcome_of(compact(answer)) == "ok":
+                yield action
+
+    def _timed(self, path: Sequence[str]) -> Iterator[str]:
+        """Walk along a path, waiting for what is not offered yet: its actions as they are offered."""
+        for action in path:
+            waits, offered = 0, self._offered_as(action)
+            while not offered and waits < MOST_WAITS:
+                waits += 1
+                self._answer(WAIT)
+                self._candidates()
+                offered = self._offered_as(action)
+            if offered:
+                yield from [WAIT] * waits
+                yield offered.text
+                self._candidates(self._answer(self._typed[offered.text]))
+
+    def _offered_as(self, action: str) -> Candidate | None:
+        """The offered candidate that means this action."""
+        if action in self._offered:
+            return self._offered[action]
+        return offered_as(parse_action(action, self._grammar), tuple(self._offered.values()), self._referents)
+
+    def _answer(self, action: str) -> str:
+        """What the environment says to an action; options that read alike are no question."""
+        answer = str(self._server.server.step(action))
+        numbers = options_of(answer).values()
+        return str(self._server.server.step(*numbers)) if len(numbers) == 1 else answer
 
     def _load(self, task_id: str, *, with_gold_path: bool) -> None:
         game, _, variation = task_id.rpartition("/")
@@ -137,13 +172,52 @@ class ScienceWorldEnvironment:
     def _render(self, observation: str) -> str:
         return join_seen(self._server.look(), self._server.inventory(), observation)
 
-    def _candidates(self) -> tuple[Candidate, ...]:
-        valid = json.loads(self._server.server.getValidActionObjectCombinationsJSON())["validActions"]
-        self._names = _names(valid)
-        self._grammar = replace(self._grammar, names=frozenset(self._names.values()))
-        actions = sorted({one["action"] for one in valid} - NOT_OFFERED)
-        self._offered = {action: parse_action(action, self._grammar) for action in actions}
+    def _candidates(self, answer: str = "") -> tuple[Candidate, ...]:
+        """What is offered: the options of a question that was just asked, else all valid actions."""
+        options = options_of(answer)
+        if options:
+            self._typed = shortened(options)
+            self._offered = {text: parse_action(text, self._grammar) for text in self._typed}
+            return tuple(self._offered.values())
+        server = self._server.server
+        valid = json.loads(server.getValidActionObjectCombinationsJSON())["validActions"]
+        valid = [one for one in valid if one["action"] not in NOT_OFFERED]
+        made_up = _names(valid)
+        known = json.loads(server.getAllObjectIdsTypesReferentsLUTJSON())
+        others = {number: _understood(known.get(number, {}).get("referents", ())) for number in made_up}
+        names = seen_names(made_up, others, f"{self._server.look()} {self._server.inventory()}")
+        self._grammar = replace(self._grammar, names=frozenset((*names.values(), *made_up.values())))
+        self._referents = {name: (name, made_up[number], *others[number]) for number, name in names.items()}
+        made = sorted(((_named(one, made_up, names), one["action"]) for one in valid), key=lambda pair: pair[0].text)
+        self._offered = {candidate.text: candidate for candidate, _ in made}
+        self._typed = {candidate.text: action for candidate, action in made}
         return tuple(self._offered.values())
+
+
+def _understood(names: Sequence[str]) -> tuple[str, ...]:
+    """What the package lists as names of an object, without what says that it has none."""
+    return tuple(name for name in names if not name.startswith("ERROR"))
+
+
+def _named(valid: Mapping[str, Any], made_up: Mapping[str, str], names: Mapping[str, str]) -> Candidate:
+    """The candidate of a valid action, its objects called by their names.
+
+    >>> valid = {"action": "move big thing to box 1", "obj_ids": [7, 8]}
+    >>> _named(valid, {"7": "big thing", "8": "box 1"}, {"7": "couch", "8": "box"})
+    Candidate(tool='move to', args={'object': 'couch', 'place': 'box'}, text='move couch to box')
+    """
+    numbers = [str(number) for number in valid["obj_ids"]]
+    if not numbers or not names.keys() >= set(numbers):
+        return parse_action(valid["action"])
+    words = [names[number] for number in numbers]
+    head = str(valid["action"]).removesuffix(f" {made_up[numbers[-1]]}")
+    if len(numbers) == 1:
+        return Candidate(head, {"object": words[0]}, f"{head} {words[0]}")
+    head, _, connector = head.rpartition(" ")
+    head = head.removesuffix(f" {made_up[numbers[0]]}")
+    return Candidate(
+        f"{head} {connector}", {"object": words[0], "place": words[1]}, f"{head} {words[0]} {connector} {words[1]}"
+    )
 
 
 def offered_as(asked: Candidate, offered: Sequence[Candidate], names: Mapping[str, Sequence[str]]) -> Candidate | None:
@@ -167,17 +241,28 @@ def _verb(tool: str) -> str:
 
 def _called(phrase: str, names: Mapping[str, Sequence[str]]) -> str:
     """The name by which an object is offered that the phrase calls otherwise; the phrase itself where it fits none."""
+    known = frozenset(other for others in names.values() for other in others)
     fits = {
-        name: max(_fit(phrase, one) for one in others) + 0.5 * _overlap(phrase, name) for name, others in names.items()
+        name: max(_fit(phrase, one, known) for one in others) + 0.5 * _overlap(phrase, name)
+        for name, others in names.items()
     }
     best = max(fits, key=lambda name: fits[name], default=phrase)
     return best if fits.get(best, 0.0) >= 1.0 else phrase
 
 
-def _fit(phrase: str, name: str) -> float:
+def _fit(phrase: str, name: str, known: Set[str]) -> float:
+    """How well a phrase means what has this name: it is the name, or the name with where that is."""
     if phrase == name:
         return 3.0
-    return 1.0 + len(name) / len(phrase) if name and phrase.startswith(f"{name} ") else 0.0
+    place = PLACED.match(phrase.removeprefix(name)) if phrase.startswith(name) else None
+    is_place = place is not None and _is_known(phrase[len(name) + place.end() :], known)
+    return 1.0 + len(name) / len(phrase) if is_place else 0.0
+
+
+def _is_known(phrase: str, known: Set[str]) -> bool:
+    """Whether a phrase names a known thing, perhaps with where that is."""
+    ends = [len(phrase), *(place.start() for place in PLACED.finditer(phrase))]
+    return any(phrase[:end] in known for end in ends)
 
 
 def _overlap(left: str, right: str) -> float:
@@ -186,9 +271,17 @@ def _overlap(left: str, right: str) -> float:
 
 
 def _names(valid: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The name of each object by its number: what actions with one object are about."""
-    singles = (one for one in valid if len(one["obj_ids"]) == 1)
-    return {str(one["obj_ids"][0]): parse_action(one["action"], Grammar({})).args.get("object", "") for one in singles}
+    """The package's name of each object by its number: how all actions with this object alone end."""
+    ends: dict[str, tuple[str, ...]] = {}
+    for one in valid:
+        if len(one["obj_ids"]) == 1:
+            number, words = str(one["obj_ids"][0]), tuple(reversed(one["action"].split()))
+            ends[number] = _common_start(ends.get(number, words), words)
+    return {number: " ".join(reversed(words)) for number, words in ends.items()}
+
+
+def _common_start(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _start() -> Any:

@@ -118,3 +118,16 @@ def test_the_action_of_a_step_without_candidates_is_put_together_from_its_argume
 def test_settings_out_of_range_are_refused_by_name(settings, named):
     with pytest.raises(UsageError, match=named):
         CollectSettings(**settings)
+
+
+def test_a_path_whose_actions_are_offered_under_other_names_is_walked_to_its_end(two_rooms):
+    class Renaming(type(two_rooms)):
+        def gold_path(self, task):
+            return tuple(action.replace("key", "brass key") for action in super().gold_path(task))
+
+        def as_candidate(self, action):
+            return super().as_candidate(action.replace("brass key", "key"))
+
+    for trajectory in collected(Renaming(), CollectSettings(detours=0, random=0)):
+        assert trajectory.success is True
+        assert [action_of(step) for step in trajectory.steps] == list(two_rooms.gold_path(trajectory.task))

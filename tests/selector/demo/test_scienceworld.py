@@ -41,6 +41,45 @@ def test_templates_become_tools_with_objects(world):
 
 
 @pytest.mark.slow
+def test_objects_are_offered_by_the_names_that_are_seen_and_actions_do_what_they_say(world):
+    """The package calls the couch a "cloth sittable"."""
+    world.reset(world.tasks(SHORT, "train", 1)[0])
+    seen = world.step(world.as_candidate("teleport to living room"))
+    offered = {candidate.text: candidate for candidate in seen.candidates}
+    assert "couch" in seen.state
+    assert "look at couch" in offered
+    assert not any("sittable" in text for text in offered)
+    assert "couch" in world.step(offered["look at couch"]).observation
+
+
+@pytest.mark.slow
+def test_a_gold_path_that_waits_for_things_to_grow_succeeds(world):
+    task = world.tasks("identify-life-stages-1", "train", 1)[0]
+    path = world.gold_path(task)
+    world.reset(task)
+    steps = []
+    for action in path:
+        steps.append(world.step(world.as_candidate(action)))
+        if steps[-1].done:
+            break
+    assert steps[-1].success is True
+    assert {step.outcome for step in steps} == {"ok"}
+
+
+@pytest.mark.slow
+def test_things_that_are_alike_are_offered_as_one_and_asking_which_costs_no_step(world):
+    task = world.tasks("grow-plant", "train", 1)[0]
+    path = world.gold_path(task)
+    world.reset(task)
+    sown = next(action for action in path if action.startswith("move") and "flower pot" in action)
+    for action in path[: path.index(sown)]:
+        world.step(world.as_candidate(action))
+    after = world.step(world.as_candidate(sown))
+    assert after.outcome == "ok"
+    assert after.observation.startswith("You move")
+
+
+@pytest.mark.slow
 def test_a_wrong_focus_ends_the_episode_with_nothing(world):
     task = world.tasks(SHORT, "train", 1)[0]
     seen = world.reset(task)

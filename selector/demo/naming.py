@@ -1,0 +1,87 @@
+"""Names of objects: each is offered by the name that it is seen under, though its environment may call it otherwise.
+
+An environment that makes up a name for each object that an action may take ("cloth sittable" for a couch) takes care
+only that no two are called alike, and may call an object otherwise in the next episode.  What is learned of objects
+rests on their names, so they should be those that observations use.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, pairwise
+
+from selector.reading import words_of
+
+CONTENTS = " containing "
+PLACED = re.compile(r" (?:in|on) ")
+
+
+def seen_names(made_up: Mapping[str, str], others: Mapping[str, Sequence[str]], seen: str) -> dict[str, str]:
+    """A name for each object by its number: the rarest of its names that is seen.
+
+    `made_up` are the names by which the environment tells its objects apart, `others` is all that it understands for an
+    object, `seen` what is seen of them.  What an object contains is told only where several are seen under one name,
+    and so is the place that the environment adds.  Where neither tells them apart, objects of the same names are called
+    alike; others, and those of which nothing else is known, keep made-up names.
+
+    >>> seen_names({"1": "cloth sittable", "2": "box"}, {"1": ["couch", "cloth sittable"]}, "A couch. A box.")
+    {'1': 'couch', '2': 'box'}
+    >>> fruits = {"1": ["apple", "fruit"], "2": ["apple", "fruit"]}
+    >>> seen_names({"1": "fruit in bowl", "2": "apple in bag"}, fruits, "a bowl with an apple, a bag with an apple")
+    {'1': 'apple in bowl', '2': 'apple in bag'}
+    """
+    known = {name: set[str]() for name in made_up.values()}
+    for number, name in made_up.items():
+        known[name].update(others.get(number, ()))
+    names = _Names(known, f" {' '.join(words_of(seen))} ")
+    told = names.told_apart()
+    return {number: told[name] for number, name in made_up.items()}
+
+
+class _Names:
+    """The names of objects by their made-up one, and the words that are seen."""
+
+    def __init__(self, known: Mapping[str, set[str]], seen: str) -> None:
+        self._known, self._seen = known, seen
+        self._shared = Counter(chain.from_iterable(known.values()))
+
+    def told_apart(self) -> dict[str, str]:
+        """The name to use for each."""
+        plain = {one: self._best(one, lambda name: CONTENTS not in name) for one in self._known}
+        full = {one: self._best(one, lambda name: CONTENTS in name, plain[one]) for one in self._alike(plain)}
+        heads = plain | full
+        holders = {name: plain[one] for one in self._known for name in self._own(one)}
+        placed = {one: self._placed(one, heads[one], holders) for one in self._alike(heads)}
+        names = heads | placed
+        unclear = {one: one for one in self._alike(names) if names[one] == heads[one] or not self._is_twin(one, names)}
+        return names | unclear
+
+    def _best(self, one: str, is_wanted: Callable[[str], bool], otherwise: str = "") -> str:
+        """The rarest wanted name that is seen, else the longest that no other object has, else the other one given."""
+        wanted = [name for name in self._known[one] if is_wanted(name) and not _stutters(name)]
+        is_seen = {name: f" {' '.join(words_of(name))} " in self._seen for name in wanted}
+        fitting = [name for name in wanted if is_seen[name] or self._shared[name] == 1]
+        best = max(fitting, key=lambda name: (is_seen[name], -self._shared[name], len(name), name), default="")
+        return best or otherwise or one
+
+    def _own(self, one: str) -> set[str]:
+        """The names that mean this object alone."""
+        return {one, *(name for name in self._known[one] if self._shared[name] == 1)}
+
+    def _placed(self, one: str, head: str, holders: Mapping[str, str]) -> str:
+        """The head with the place that a made-up name adds to another, by the name of what is there."""
+        longest = max((name for name in self._known[one] if PLACED.match(one.removeprefix(name))), key=len, default=one)
+        place = PLACED.sub("", one.removeprefix(longest), count=1)
+        return f"{head} in {holders.get(place, place)}" if place else head
+
+    def _alike(self, names: Mapping[str, str]) -> list[str]:
+        times = Counter(names.values())
+        return [one for one, name in names.items() if times[name] > 1]
+
+    def _is_twin(self, one: str, names: Mapping[str, str]) -> bool:
+        """Whether all that are called as this one are known by the same names."""
+        return all(self._known[other] == self._known[one] for other, name in names.items() if name == names[one])
+
+
+def _stutters(name: str) -> bool:
+    return any(one == other for one, other in pairwise(name.split()))
