@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from selector.demo.java import INSTALL, bundled_java, stop_java
 from selector.demo.naming import PLACED, seen_names
@@ -15,6 +15,8 @@ from selector.errors import SelectorUsageError
 from trajstore.environment import Observation, Transition
 from trajstore.errors import MissingDependency
 from trajstore.schema import Candidate, Task
+
+Item = TypeVar("Item")
 
 FAMILY_PREFIX = "scienceworld/"
 HEAP_MEGABYTES = 1536
@@ -54,14 +56,18 @@ class ScienceWorldEnvironment:
         return self._games
 
     def tasks(self, game: str, fold: Fold, count: int) -> tuple[Task, ...]:
-        """The first `count` tasks of a game's fold; all of them where there are fewer."""
+        """The first `count` tasks of a game's fold; all of them where there are fewer.
+
+        Neighbouring variations differ in little: training tasks come in an order that spreads over the fold.
+        """
         self._load(f"{game}/0", with_gold_path=False)
         variations = {
             "train": self._server.get_variations_train,
             "dev": self._server.get_variations_dev,
             "test": self._server.get_variations_test,
         }[fold]()
-        return tuple(self._task(game, variation) for variation in variations[:count])
+        ordered = spread(variations) if fold == "train" else variations
+        return tuple(self._task(game, variation) for variation in ordered[:count])
 
     def gold_path(self, task: Task) -> tuple[str, ...]:
         """Actions that succeed; remembered, because some tasks make up another path each time they are loaded.
@@ -192,6 +198,17 @@ class ScienceWorldEnvironment:
         self._offered = {candidate.text: candidate for candidate, _ in made}
         self._typed = {candidate.text: action for candidate, action in made}
         return tuple(self._offered.values())
+
+
+def spread(items: Sequence[Item]) -> list[Item]:
+    """The items in an order whose every beginning is spread over them (van der Corput 1935).
+
+    >>> spread("abcdefgh")
+    ['a', 'e', 'c', 'g', 'b', 'f', 'd', 'h']
+    """
+    bits = max(len(items) - 1, 0).bit_length()
+    turned = (int(f"{place:0{bits}b}"[::-1], 2) if bits else 0 for place in range(1 << bits))
+    return [items[place] for place in dict.fromkeys(one * len(items) >> bits for one in turned)] if items else []
 
 
 def _understood(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 import sys
 
+import numpy as np
 import pytest
 
-from selector.demo.scienceworld import ScienceWorldEnvironment
+from selector.demo.scienceworld import ScienceWorldEnvironment, spread
 from trajstore.errors import MissingDependency, UsageError
 
 SHORT = "lifespan-longest-lived"
@@ -116,6 +117,15 @@ def test_a_task_that_does_not_exist_is_named(world, task_id):
     task = world.tasks(SHORT, "train", 1)[0]
     with pytest.raises(UsageError, match=task_id):
         world.reset(type(task)("", task_id))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 14, 300])
+def test_every_item_comes_once_and_every_beginning_is_spread(count):
+    order = spread(range(count))
+    assert sorted(order) == list(range(count))
+    for first in range(2, count):
+        gaps = np.diff([*sorted(order[:first]), count])
+        assert gaps.max() <= 2 * (count / first) + 1
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
