@@ -4,9 +4,9 @@
         [--agents selector,random,...] [--games ...] [--decisions 6000] [--store DB] [--own 10] [--live STEPS]
         [--json FILE] [--quick]
 
-Experience is the package's own gold paths of the first `--paths` training variations of each of the thirty tasks, kept
-under build/environments (`--store` names a store that holds gold paths already: all of them are taken; some take
-minutes each to collect).  `--own N` adds the selector's own episodes on the first N training variations of each task,
+Experience is the package's own gold paths of `--paths` training variations of each of the thirty tasks, spread over the
+fold and kept under build/environments (`--store` names a store that holds gold paths already: all of them are taken;
+some take minutes each to collect).  `--own N` adds the selector's own episodes on N training variations of each task,
 half of them odd and half even, played with what the gold paths of the other half teach and kept beside those; they
 show where it strays and what it loses there.  `--live STEPS` is protocol B: no gold paths, only what the selector did
 itself in these training variations, from nothing, within so many steps; kept under build/environments, and gone on with
@@ -92,7 +92,7 @@ def stored_paths(path: Path) -> TrajectoryStore:
 
 
 def training_tasks(world: ScienceWorldEnvironment, games: Sequence[str], count: int) -> tuple[Task, ...]:
-    """The first training variations of each game."""
+    """Training variations of each game, spread over the fold."""
     return tuple(task for game in games for task in world.tasks(game, "train", count))
 
 
