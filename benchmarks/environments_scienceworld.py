@@ -47,6 +47,7 @@ from trajstore.schema import Task, Trajectory
 
 CACHE = Path("build/environments")
 MAX_STEPS = 100
+NAMES = "seen"
 GOLD = CollectSettings(gold=1, detours=0, random=0, max_steps=2 * MAX_STEPS)
 QUICK = {"games": ("find-animal", "lifespan-longest-lived", "power-component"), "paths": 4, "variations": 1}
 REPLAYED = (
@@ -64,7 +65,7 @@ REPLAYED = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One episode."""
+    """One episode; `names` says whether objects were called as they are seen, or as the package calls them."""
 
     agent: str
     fold: str
@@ -76,11 +77,12 @@ class Result:
     milliseconds: float
     own: int = 0
     live: int = 0
+    names: str = "made up"
 
     @property
-    def experience(self) -> tuple[str, int, int, int]:
+    def experience(self) -> tuple[str, int, int, int, str]:
         """What the agent was tested on, and what it had learned from: paths, variations played, steps of its own."""
-        return self.fold, self.paths, self.own, self.live
+        return self.fold, self.paths, self.own, self.live, self.names
 
 
 def stored_paths(path: Path) -> TrajectoryStore:
@@ -210,9 +212,9 @@ def measure(options: argparse.Namespace) -> list[Result]:
     return [one for one in found if one.agent in options.agents and one.game in games]
 
 
-def experience_asked(options: argparse.Namespace) -> tuple[str, int, int, int]:
+def experience_asked(options: argparse.Namespace) -> tuple[str, int, int, int, str]:
     """What results must have been learned from to be those that are asked for."""
-    return options.fold, 0 if options.live else options.paths, options.own, options.live
+    return options.fold, 0 if options.live else options.paths, options.own, options.live, NAMES
 
 
 def play(
@@ -236,8 +238,8 @@ def play(
         for task in track(missing, name, console=Console(stderr=True), disable=options.quiet):
             out = roll_out(world, agent, task, max_steps=MAX_STEPS)
             score, waited = 100.0 * max(0.0, min(1.0, out.reward)), 1e3 * float(np.median(out.choose_seconds))
-            fold, paths, own, live = asked
-            result = Result(name, fold, paths, out.game, task.task_id, score, out.steps, waited, own, live)
+            fold, paths, own, live, names = asked
+            result = Result(name, fold, paths, out.game, task.task_id, score, out.steps, waited, own, live, names)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
 
