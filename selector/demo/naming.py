@@ -7,13 +7,13 @@ rests on their names, so they should be those that observations use.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import chain, pairwise
 
 from selector.reading import words_of
 
-CONTENTS = " containing "
-PLACED = re.compile(r" (?:in|on) ")
+_CONTENTS = " containing "
+_PLACED = re.compile(r" (?:in|on) ")
 
 
 def seen_names(made_up: Mapping[str, str], others: Mapping[str, Sequence[str]], seen: str) -> dict[str, str]:
@@ -38,6 +38,43 @@ def seen_names(made_up: Mapping[str, str], others: Mapping[str, Sequence[str]], 
     return {number: told[name] for number, name in made_up.items()}
 
 
+def name_meant(phrase: str, names: Mapping[str, Sequence[str]]) -> str:
+    """The name by which an object is offered that the phrase calls otherwise; the phrase itself where it fits none.
+
+    `names` holds every name of an object by the one that it is offered by.  A phrase may say where the object is.
+
+    >>> names = {"red lamp": ("lamp", "red lamp"), "shelf": ("shelf", "board")}
+    >>> name_meant("lamp on board", names), name_meant("lamp in garden", names)
+    ('red lamp', 'lamp in garden')
+    """
+    known = frozenset(other for others in names.values() for other in others)
+    fits = {
+        name: max(_fit(phrase, one, known) for one in others) + 0.5 * _overlap(phrase, name)
+        for name, others in names.items()
+    }
+    best = max(fits, key=lambda name: fits[name], default=phrase)
+    return best if fits.get(best, 0.0) >= 1.0 else phrase
+
+
+def _fit(phrase: str, name: str, known: Set[str]) -> float:
+    """How well a phrase means what has this name: it is the name, or the name with where that is."""
+    if phrase == name:
+        return 3.0
+    place = _PLACED.match(phrase, len(name)) if phrase.startswith(name) else None
+    return 1.0 + len(name) / len(phrase) if place and _is_known(phrase[place.end() :], known) else 0.0
+
+
+def _is_known(phrase: str, known: Set[str]) -> bool:
+    """Whether a phrase names a known thing, perhaps with where that is."""
+    ends = [len(phrase), *(place.start() for place in _PLACED.finditer(phrase))]
+    return any(phrase[:end] in known for end in ends)
+
+
+def _overlap(left: str, right: str) -> float:
+    mine, other = set(left.split()), set(right.split())
+    return len(mine & other) / max(1, len(mine | other))
+
+
 class _Names:
     """The names of objects by their made-up one, and the words that are seen."""
 
@@ -47,8 +84,8 @@ class _Names:
 
     def told_apart(self) -> dict[str, str]:
         """The name to use for each."""
-        plain = {one: self._best(one, lambda name: CONTENTS not in name) for one in self._known}
-        full = {one: self._best(one, lambda name: CONTENTS in name, plain[one]) for one in self._alike(plain)}
+        plain = {one: self._best(one, lambda name: _CONTENTS not in name) for one in self._known}
+        full = {one: self._best(one, lambda name: _CONTENTS in name, plain[one]) for one in self._alike(plain)}
         heads = plain | full
         holders = {name: plain[one] for one in self._known for name in self._own(one)}
         placed = {one: self._placed(one, heads[one], holders) for one in self._alike(heads)}
@@ -70,8 +107,10 @@ class _Names:
 
     def _placed(self, one: str, head: str, holders: Mapping[str, str]) -> str:
         """The head with the place that a made-up name adds to another, by the name of what is there."""
-        longest = max((name for name in self._known[one] if PLACED.match(one.removeprefix(name))), key=len, default=one)
-        place = PLACED.sub("", one.removeprefix(longest), count=1)
+        longest = max(
+            (name for name in self._known[one] if _PLACED.match(one.removeprefix(name))), key=len, default=one
+        )
+        place = _PLACED.sub("", one.removeprefix(longest), count=1)
         return f"{head} in {holders.get(place, place)}" if place else head
 
     def _alike(self, names: Mapping[str, str]) -> list[str]:

@@ -1,13 +1,13 @@
 """ScienceWorld behind the `Environment` protocol: tasks of elementary science, with variations."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any, TypeVar
 
 from selector.demo.java import INSTALL, bundled_java, stop_java
-from selector.demo.naming import PLACED, seen_names
+from selector.demo.naming import name_meant, seen_names
 from selector.demo.questions import options_of, shortened
 from selector.demo.wording import Grammar, compact, grammar_of, join_seen, outcome_of, parse_action
 from selector.demo.world import Fold
@@ -88,7 +88,8 @@ class ScienceWorldEnvironment:
         self._load(task.task_id, with_gold_path=False)
         self._server.server.step(LOOK)  # until something is seen, the package tells the end of the last episode
         self._score = 0.0
-        return Observation(self._render(""), self._candidates())
+        seen = self._seen()
+        return Observation(join_seen(*seen), self._candidates(seen))
 
     def step(self, candidate: Candidate) -> Transition:
         """Carry out one candidate; what the environment does not understand costs a step."""
@@ -98,10 +99,10 @@ class ScienceWorldEnvironment:
         score = max(0.0, raw_score)
         reward, self._score = score - self._score, score
         done = bool(server.getCompleted()) or raw_score < 0
-        observation = compact(answer)
+        observation, seen = compact(answer), self._seen()
         return Transition(
-            self._render(observation),
-            () if done else self._candidates(answer),
+            join_seen(*seen, observation),
+            () if done else self._candidates(seen, answer),
             observation,
             reward,
             outcome_of(observation),
@@ -133,7 +134,7 @@ class ScienceWorldEnvironment:
         """
         answer = ""
         for action in path:
-            self._candidates(answer)
+            self._candidates(self._seen(), answer)
             offered = self._offered_as(action)
             answer = self._answer(self._typed[offered.text] if offered else action)
             if offered or outcome_of(compact(answer)) == "ok":
@@ -146,12 +147,13 @@ class ScienceWorldEnvironment:
             while not offered and waits < MOST_WAITS:
                 waits += 1
                 self._answer(WAIT)
-                self._candidates()
+                self._candidates(self._seen())
                 offered = self._offered_as(action)
             if offered:
                 yield from [WAIT] * waits
                 yield offered.text
-                self._candidates(self._answer(self._typed[offered.text]))
+                answer = self._answer(self._typed[offered.text])
+                self._candidates(self._seen(), answer)
 
     def _offered_as(self, action: str) -> Candidate | None:
         """The offered candidate that means this action."""
@@ -175,10 +177,11 @@ class ScienceWorldEnvironment:
         self._server.server.reset()
         self._grammar = grammar_of([one["action_example"] for one in self._server.get_possible_actions_with_IDs()])
 
-    def _render(self, observation: str) -> str:
-        return join_seen(self._server.look(), self._server.inventory(), observation)
+    def _seen(self) -> tuple[str, str]:
+        """The place, and what is carried: what an agent sees without taking a step."""
+        return self._server.look(), self._server.inventory()
 
-    def _candidates(self, answer: str = "") -> tuple[Candidate, ...]:
+    def _candidates(self, seen: tuple[str, str], answer: str = "") -> tuple[Candidate, ...]:
         """What is offered: the options of a question that was just asked, else all valid actions."""
         options = options_of(answer)
         if options:
@@ -191,7 +194,7 @@ class ScienceWorldEnvironment:
         made_up = _names(valid)
         known = json.loads(server.getAllObjectIdsTypesReferentsLUTJSON())
         others = {number: _understood(known.get(number, {}).get("referents", ())) for number in made_up}
-        names = seen_names(made_up, others, f"{self._server.look()} {self._server.inventory()}")
+        names = seen_names(made_up, others, " ".join(seen))
         self._grammar = replace(self._grammar, names=frozenset((*names.values(), *made_up.values())))
         self._referents = {name: (name, made_up[number], *others[number]) for number, name in names.items()}
         made = sorted(((_named(one, made_up, names), one["action"]) for one in valid), key=lambda pair: pair[0].text)
@@ -247,44 +250,13 @@ def offered_as(asked: Candidate, offered: Sequence[Candidate], names: Mapping[st
     True
     """
     verb = _verb(asked.tool)
-    wanted = {name: _called(str(value), names) for name, value in asked.args.items()}
+    wanted = {name: name_meant(str(value), names) for name, value in asked.args.items()}
     fitting = (one for one in offered if _verb(one.tool) == verb and len(one.args) == len(wanted))
     return next((one for one in fitting if all(one.args.get(name) == value for name, value in wanted.items())), None)
 
 
 def _verb(tool: str) -> str:
     return SAME_VERB.get(tool, tool).split()[0]
-
-
-def _called(phrase: str, names: Mapping[str, Sequence[str]]) -> str:
-    """The name by which an object is offered that the phrase calls otherwise; the phrase itself where it fits none."""
-    known = frozenset(other for others in names.values() for other in others)
-    fits = {
-        name: max(_fit(phrase, one, known) for one in others) + 0.5 * _overlap(phrase, name)
-        for name, others in names.items()
-    }
-    best = max(fits, key=lambda name: fits[name], default=phrase)
-    return best if fits.get(best, 0.0) >= 1.0 else phrase
-
-
-def _fit(phrase: str, name: str, known: Set[str]) -> float:
-    """How well a phrase means what has this name: it is the name, or the name with where that is."""
-    if phrase == name:
-        return 3.0
-    place = PLACED.match(phrase.removeprefix(name)) if phrase.startswith(name) else None
-    is_place = place is not None and _is_known(phrase[len(name) + place.end() :], known)
-    return 1.0 + len(name) / len(phrase) if is_place else 0.0
-
-
-def _is_known(phrase: str, known: Set[str]) -> bool:
-    """Whether a phrase names a known thing, perhaps with where that is."""
-    ends = [len(phrase), *(place.start() for place in PLACED.finditer(phrase))]
-    return any(phrase[:end] in known for end in ends)
-
-
-def _overlap(left: str, right: str) -> float:
-    mine, other = set(left.split()), set(right.split())
-    return len(mine & other) / max(1, len(mine | other))
 
 
 def _names(valid: Sequence[Mapping[str, Any]]) -> dict[str, str]:
