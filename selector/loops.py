@@ -1,7 +1,7 @@
 """Loops: how to see from the newest steps that an agent goes round in circles, and which candidates would go on so.
 
 An equal call alone is no loop: a call that is made again to see whether something changed brings another observation
-when it has.  Only equal calls with equal observations count.
+when it has.  Only equal calls with equal observations count; those that differ by a clock alone are equal.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.clocks import without_clocks
 from selector.errors import SelectorUsageError
 from selector.situation import Situation
 from trajstore.render import PastStep
@@ -20,6 +21,8 @@ Kind = Literal["same call", "cycle", "no progress"]
 Key = tuple[str, str, str]
 Reasons = dict[int, str]
 IsShown = Callable[[str, int], bool]
+
+LEAST_CALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def find_loop(
         raise SelectorUsageError(
             f"likeness_T must have one entry a step of the history ({len(history)}), got {len(likeness_T)}"
         )
-    keys = [(step.tool, step.args, step.observation) for step in history]
+    keys = _keys(history)
     for period in range(1, config.longest_cycle + 1):
         needed = period * (config.tool_repeats if period == 1 else config.cycle_repeats)
         covered = periodic_steps(keys, period)
@@ -117,7 +120,7 @@ def looping_steps(history: Sequence[PastStep], config: LoopConfig) -> NDArray[np
     The first round is spared: what was done there was new.
     """
     inside = np.zeros(len(history), np.bool_)
-    keys = [(step.tool, step.args, step.observation) for step in history]
+    keys = _keys(history)
     for period in range(1, config.longest_cycle + 1):
         needed = period * (config.tool_repeats if period == 1 else config.cycle_repeats)
         run = 0
@@ -166,7 +169,9 @@ def repeated_here(situation: Situation, config: LoopConfig, is_shown: IsShown = 
     """
     if not situation.is_grounded:
         return {}
-    same = Counter((step.action, step.observation) for step in situation.history if step.state == situation.state)
+    keys, states = _keys(situation.history), _states(situation)
+    seen = zip(situation.done, keys, states[:-1], strict=True)
+    same = Counter((action, key[-1]) for action, key, state in seen if state == states[-1])
     times: dict[str, int] = {}
     for (action, _), count in same.items():
         times[action] = max(count, times.get(action, 0))
@@ -200,6 +205,25 @@ def refused_here(situation: Situation) -> Reasons:
 def should_defer(situation: Situation, loop: Loop, config: LoopConfig) -> bool:
     """Whether masking does not help: the loop outlasted the `patience`, or every candidate would go on with it."""
     return loop.overrun >= config.patience or len(candidates_to_mask(situation, loop)) == len(situation.candidates)
+
+
+def _keys(history: Sequence[PastStep]) -> list[Key]:
+    """Each step's call and what it brought, equal for those that differ by a clock alone."""
+    brought = _timeless(history, tuple(step.observation for step in history))
+    return [(step.tool, step.args, observation) for step, observation in zip(history, brought, strict=True)]
+
+
+def _states(situation: Situation) -> tuple[str, ...]:
+    """The state before each step, and the present one, equal where they differ by a clock alone."""
+    return _timeless(situation.history, (*(step.state for step in situation.history), situation.state))
+
+
+def _timeless(history: Sequence[PastStep], texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts without clocks, where LEAST_CALLS different calls have shown them: how far one job is, is no clock."""
+    timeless = without_clocks(texts)
+    if timeless == texts or len({(step.tool, step.args) for step in history}) >= LEAST_CALLS:
+        return timeless
+    return texts
 
 
 def _has_period(newest: Sequence[Key]) -> bool:

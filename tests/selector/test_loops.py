@@ -1,6 +1,7 @@
 """What is a loop, what is none, and which candidates it masks."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from trajstore.schema import Candidate
 
 CONFIG = LoopConfig()
 OPEN, LOOK = Candidate("open", {"object": "door"}, "open door"), Candidate("look")
+BACK = Candidate("open", {"object": "gate"}, "open gate")
 LOCKED = PastStep("open", "door", "The door is locked.", state="hall")
 NONE_FOUND = PastStep("search", "flights", "none found")
 BOOK = PastStep("book", "", "fully booked")
@@ -245,3 +247,27 @@ def test_a_setting_out_of_range_is_refused(setting):
 def test_a_likeness_that_is_not_one_a_step_is_refused():
     with pytest.raises(SelectorUsageError, match="one entry a step"):
         find_loop((BOOK, CALL), CONFIG, np.ones(3))
+
+
+def test_a_clock_in_observations_and_states_hides_no_loop():
+    rooms = ["yard", "hall", "attic", "hall", "attic", "hall"]
+    walked = tuple(
+        PastStep("go", room, f"You are in the {room}. Move {move}.", state=f"in the {before}\nMove {move - 1}.")
+        for move, (before, room) in enumerate(pairwise(["gate", *rooms]), 1)
+    )
+    loop = find_loop(walked, CONFIG)
+    assert loop is not None
+    assert (loop.kind, loop.next_action) == ("cycle", "go attic")
+    back = Candidate("go", {"place": "attic"}, "go attic")
+    assert set(masked(among(back, LOOK, history=walked, state="in the hall\nMove 6."), CONFIG)) == {0}
+
+
+def test_an_action_repeated_in_a_state_that_differs_by_a_clock_is_masked():
+    said = [("look", ""), ("call", "clerk"), ("open", "door"), ("open", "door")]
+    history = tuple(PastStep(tool, args, f"no. {at}", state=f"hall, {at}") for at, (tool, args) in enumerate(said, 10))
+    assert set(masked(among(OPEN, BACK, history=history, state="hall, 14"), CONFIG)) == {0}
+
+
+def test_what_one_job_says_of_how_far_it_is_is_no_clock():
+    polled = (PastStep("start", "", "job 7"), *(PastStep("poll", "7", f"{done} %") for done in range(10, 90, 10)))
+    assert find_loop(polled, CONFIG) is None
