@@ -21,6 +21,7 @@ from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
 from selector.values import ValueConfig
+from selector.word_weights import WordWeights
 from trajstore.allowed import Allowed, all_but
 from trajstore.experience import Experience
 from trajstore.nearness import sums_by_number
@@ -126,6 +127,14 @@ class Knowledge:
     def use_clusters(self, clusters: StateClusters) -> None:
         """Tell states apart by these clusters from now on."""
         self.outcomes.use_clusters(clusters, self.retriever.states)
+
+    def use_words(self, words: WordWeights) -> None:
+        """Take it from now on that words of tasks matter as much as this when paths are compared with."""
+        self._stored_paths.use_words(words)
+
+    def weigh_words(self, seed: int = 0) -> WordWeights:
+        """How much the words of tasks matter, by the paths that are known."""
+        return self._stored_paths.weigh_words(seed)
 
     def cluster_label(self, cluster: int) -> str:
         """The state nearest to a cluster's centre, in words; "" where there is no such cluster."""

@@ -17,6 +17,7 @@ from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.lessons import lessons, wrong_steps
 from selector.path_gain import paths_help, penalties_with_paths
 from selector.situation import Situation, place_of, situation_at
+from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back
 from trajstore.retriever import Retriever, RetrieverConfig
@@ -54,12 +55,14 @@ class Learned:
 class Fitted:
     """What is fitted to stored decisions: the choice among candidates, the calibration of paths, and what is familiar.
 
-    `familiar` are the similarities below which a moment is like nothing stored.
+    `familiar` are the similarities below which a moment is like nothing stored, `words` say how much the words of tasks
+    matter where paths are compared with.
     """
 
     model: ChoiceModel
     paths: PathModel
     familiar: Familiar
+    words: WordWeights = NO_WEIGHTS
 
 
 def learn(
@@ -101,23 +104,32 @@ def fit_model(
     config: LearningConfig,
     on_example: OnExample | None = None,
 ) -> Fitted:
-    """The choice model of what is known; `on_example` hears (decisions assessed, at most how many)."""
-    uses_paths = _should_use_paths(knowledge, trajectories, config)
+    """The choice model of what is known; `on_example` hears (decisions assessed, at most how many).
+
+    The knowledge takes the words' weights from now on.
+    """
+    can_use_paths = _tells_tasks_apart(knowledge) and _are_described(trajectories)
+    words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
+    knowledge.use_words(words)
+    uses_paths = can_use_paths and _should_use_paths(knowledge, trajectories, config)
     made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
     examples = list(_reported(made, config.decisions, on_example))
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
     model = fit(examples, len(knowledge.experience.tools), penalties)
-    return Fitted(model, fit_path_model(examples, model), familiar_among(examples))
+    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words)
 
 
 def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
     """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
-    described = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
-    if not _tells_tasks_apart(knowledge) or not any(candidate.args or candidate.text for candidate in described):
-        return False
     few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
     examples = list(build_examples(knowledge, trajectories, few, with_paths=True))
     return paths_help(examples, len(knowledge.experience.tools), config.penalties)
+
+
+def _are_described(trajectories: Sequence[Trajectory]) -> bool:
+    """Whether any candidate says more of itself than its tool's name."""
+    offered = (candidate for one in trajectories for step in one.steps for candidate in step.candidates)
+    return any(candidate.args or candidate.text for candidate in offered)
 
 
 def _tells_tasks_apart(knowledge: Knowledge) -> bool:

@@ -137,6 +137,7 @@ class Memory:
             return self._load()
         knowledge.learn_all(Stored(finals, self._reported(), self._clusters(loaded.retriever.states)))
         fitted = self._model(knowledge, loaded.read)
+        knowledge.use_words(fitted.words)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
@@ -158,7 +159,7 @@ class Memory:
         config = self._settings.config
         learning = LearningConfig(config.hold_out, config.decisions, config.penalties, self._settings.seed)
         fitted = fit_model(knowledge, read(), learning, self._tell("learning"))
-        content = to_bytes(FittedModel(fitted.model, fitted.paths, fitted.familiar, rows))
+        content = to_bytes(FittedModel(fitted.model, fitted.paths, fitted.familiar, rows, fitted.words))
         self._store.put_artifact(name, key, content)
         return from_bytes(content)
 

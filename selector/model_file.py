@@ -15,6 +15,7 @@ from selector.follow import PathModel
 from selector.knowledge import EXPERTS
 from selector.path_relations import PATH_RELATIONS
 from selector.relations import RELATIONS
+from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.errors import DamagedStore
 
 FIELDS = ("experts", "relations", "tool_relations", "state", "crosses")
@@ -28,6 +29,7 @@ class FittedModel:
     paths: PathModel
     familiar: Familiar
     rows: int
+    words: WordWeights = NO_WEIGHTS
 
 
 def to_bytes(fitted: FittedModel) -> bytes:
@@ -40,6 +42,8 @@ def to_bytes(fitted: FittedModel) -> bytes:
         paths=fitted.paths.weights,
         familiar=np.array([fitted.familiar.step, fitted.familiar.task]),
         rows=np.array(fitted.rows),
+        words=np.array(list(fitted.words.weights), np.str_),
+        word_weights=np.array(list(fitted.words.weights.values()), np.float64),
     )
     return buffer.getvalue()
 
@@ -52,11 +56,13 @@ def from_bytes(content: bytes) -> FittedModel:
             paths = PathModel(archive["paths"].astype(np.float64))
             step, task = archive["familiar"].astype(np.float64)
             rows = int(archive["rows"])
+            weights = archive["word_weights"].astype(np.float64)
+            words = WordWeights(dict(zip(map(str, archive["words"].tolist()), weights.tolist(), strict=True)))
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
-    if not _is_whole(model, paths):
+    if not (_is_whole(model, paths) and np.isfinite(weights).all()):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
-    return FittedModel(model, paths, Familiar(float(step), float(task)), rows)
+    return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words)
 
 
 def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:

@@ -11,15 +11,20 @@ LEAST_SHOWN = 2
 
 
 def times_shown(tool: str, evidence: Evidence, experience: Experience) -> int:
-    """How many times LEAST_SHOWN examples near here had made the very call of the tool before they made it again."""
-    tools, actions, owners = (experience.column(name) for name in ("tool", "action", "trajectory"))
+    """How many times LEAST_SHOWN examples near here had made the very call of the tool before they made it again.
+
+    What was called when the state was another one is no repetition: a jug is filled again once it was poured out.
+    """
+    names = "tool", "action", "trajectory", "moment"
+    tools, actions, owners, moments = (experience.column(name) for name in names)
     rows = _examples(evidence, experience)
     rows = rows[tools.take(rows) == experience.tools.known(tool)]
     ends = experience.trajectory_column("end")
     times: dict[int, int] = {}
     for row, owner in zip(rows.tolist(), owners.take(rows).tolist(), strict=True):
         first = int(ends[owner - 1]) if owner else 0
-        times[owner] = max(times.get(owner, 0), int((actions[first:row] == actions[row]).sum()))
+        same = (actions[first:row] == actions[row]) & (moments[first:row] == moments[row])
+        times[owner] = max(times.get(owner, 0), int(same.sum()))
     most = sorted(times.values(), reverse=True)
     return most[LEAST_SHOWN - 1] if len(most) >= LEAST_SHOWN else 0
 

@@ -1,6 +1,7 @@
 """Which stored paths an episode is compared with: those of the tasks that sound most like its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
 from selector.reading import words_of
 from selector.situation import Situation
 from selector.task_words import Bridge, bridge
+from selector.word_weights import NO_WEIGHTS, WordWeights, fit_word_weights
 from trajstore.experience import Experience
+from trajstore.render import render_goal
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +22,9 @@ MOST_NEAR = 48
 MOST_PATHS = 12
 MOST_BOOKS = 16
 MOST_STEPS = 160
+MOST_COMPARED = 2_000
+WORD_COST = 4.0
+OTHER_TASK = 0.3
 
 
 class StoredPaths:
@@ -31,6 +37,20 @@ class StoredPaths:
         self._experience = experience
         self._paths: dict[int, StoredPath] = {}
         self._books = Newest[PathBook](MOST_BOOKS)
+        self._words = NO_WEIGHTS
+
+    def use_words(self, words: WordWeights) -> None:
+        """Take it from now on that words of tasks matter as much as this."""
+        self._words = words
+        self._books = Newest[PathBook](MOST_BOOKS)
+
+    def weigh_words(self, seed: int = 0) -> WordWeights:
+        """How much the words of tasks matter, by at most MOST_COMPARED of the paths."""
+        numbers = np.flatnonzero(self._experience.weights > 0.0)
+        if len(numbers) > MOST_COMPARED:
+            numbers = np.sort(np.random.default_rng(seed).choice(numbers, MOST_COMPARED, replace=False))
+        paths = [_path_of(self._experience, number, *self._names) for number in numbers.tolist()]
+        return fit_word_weights([path for path in paths if path.tools], seed)
 
     def relations(self, situation: Situation, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> Floats:
         """How each candidate stands to the paths; shape (K, len(PATH_RELATIONS)).
@@ -51,6 +71,9 @@ class StoredPaths:
         near = nearest_by_task(self._experience, goals, self._experience.weights > 0.0, excluded, MOST_NEAR)
         paths = [path for path in self._read(near.tolist()) if path.tools]
         bridges = bridges_to(task, paths)
+        asked = render_goal(task)
+        apart = [OTHER_TASK * (path.task != asked) + WORD_COST * self._words.apart(path.task, task) for path in paths]
+        bridges = [replace(one, cost=one.cost + further) for one, further in zip(bridges, apart, strict=True)]
         kept = sorted(range(len(paths)), key=lambda place: bridges[place].cost)[:MOST_PATHS]
         return PathBook(task, [paths[place] for place in kept], [bridges[place] for place in kept])
 
@@ -58,10 +81,15 @@ class StoredPaths:
         """The paths of these trajectories; each is made once."""
         fresh = [number for number in numbers if number not in self._paths]
         if fresh:
-            experience = self._experience
-            names = experience.goal_names, experience.tools.names, experience.actions.names
-            self._paths |= {number: _path_of(experience, number, *names) for number in fresh}
+            names = self._names
+            self._paths |= {number: _path_of(self._experience, number, *names) for number in fresh}
         return [self._paths[number] for number in numbers]
+
+    @property
+    def _names(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+        """The tasks, tools and actions of the experience."""
+        experience = self._experience
+        return experience.goal_names, experience.tools.names, experience.actions.names
 
 
 def bridges_to(task: str, paths: Sequence[StoredPath]) -> list[Bridge]:

@@ -43,3 +43,20 @@ def test_all_trajectories_of_a_unit_go_together() -> None:
     trajectories = [about("milk"), about("milk", "freeze"), about("milk"), *(about(f"x{n}y") for n in range(9))]
     units = {"first": [0, 2], "second": [1], **{f"other{n}": [3 + n] for n in range(9)}}
     assert Kinship(trajectories, units).of("second") == (0, 2, 1)
+
+
+def test_what_the_tasks_that_read_alike_name_too_makes_no_kin() -> None:
+    lamps = [f"light the {colour} lamp in the workshop" for colour in ("red", "red", "blue", "green", "black", "white")]
+    boxes = [f"carry the box number {number} out of the cellar" for number in range(60)]
+    steps = tuple(Step(0, "use", "a room", args={"object": text}) for text in lamps + boxes)
+    kin = kinship(
+        [Trajectory(Task(text), (step,), success=True) for text, step in zip(lamps + boxes, steps, strict=True)]
+    )
+    assert kin.of("0") == (0, 1), '"lamp" is as rare as can be, and every task about a lamp names it'
+    assert kin.of("2") == (2,)
+
+
+def test_what_is_usual_is_the_same_for_all_that_are_compared_and_for_a_sample() -> None:
+    trajectories = [about(f"thing{number // 2}") for number in range(2 * 1_100)]
+    kin = kinship(trajectories)
+    assert kin.of("7") == (6, 7)

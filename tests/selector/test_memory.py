@@ -12,6 +12,7 @@ from selector.follow import unfitted_paths
 from selector.memory import Memory, MemorySettings
 from selector.model_file import FittedModel, from_bytes, to_bytes
 from selector.records import SelectorConfig
+from selector.word_weights import WordWeights
 from trajstore import Step, Task, Trajectory, TrajectoryStore
 from trajstore.embedding import HashedEmbedder
 from trajstore.errors import DamagedStore
@@ -143,6 +144,15 @@ def test_a_tool_that_came_after_the_fit_can_be_chosen(filled):
     memory.add(Trajectory(task=Task("pay"), steps=(Step(index=0, tool="pay", state="bill"),), success=True))
     assert "pay" in memory.learned.knowledge.experience.tools.names
     assert memory.learned.model.state.shape[1] == 3
+
+
+def test_what_words_weigh_is_kept_with_the_model():
+    words = WordWeights({"plant": 0.25, "größer": 1.5})
+    content = to_bytes(FittedModel(unfitted(2), unfitted_paths(), Familiar(0.5, 0.25), 7, words))
+    assert from_bytes(content).words == words
+    broken = WordWeights({"plant": float("nan")})
+    with pytest.raises(DamagedStore, match="fitted anew"):
+        from_bytes(to_bytes(FittedModel(unfitted(2), unfitted_paths(), Familiar(0.5, 0.25), 7, broken)))
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[:100], lambda _: b"PK\x03\x04 nothing"])

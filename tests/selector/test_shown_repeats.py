@@ -87,3 +87,33 @@ def test_a_cycle_that_successes_went_through_less_often_is_a_loop():
 
 def test_one_success_alone_does_not_make_a_cycle_usual():
     assert "look" in pruned_after_rounds(4, [measured(0, 6), *(measured(number, 1) for number in range(1, 6))])
+
+
+FILL, POUR = Candidate("fill", {"it": "jug"}, "fill jug"), Candidate("pour", {"it": "jug"}, "pour jug")
+
+
+def watered(number: int) -> Trajectory:
+    """The jug is filled eight times, and poured out after each."""
+    steps = [
+        Step(
+            index=at,
+            tool=call.tool,
+            args=call.args,
+            state=state,
+            observation="done",
+            outcome="ok",
+            candidates=(FILL, POUR),
+        )
+        for at, (call, state) in enumerate([(FILL, "the jug is empty"), (POUR, "the jug is full")] * 8)
+    ]
+    return Trajectory(Task(f"water bed {number}", family=f"bed {number}"), tuple(steps), success=True, reward=1.0)
+
+
+def test_what_successes_did_again_in_another_state_does_not_make_repetition_usual():
+    engine = Engine(
+        learn([watered(number) for number in range(6)], make_embedder()), SelectorConfig(), np.random.default_rng(0)
+    )
+    filled = PastStep("fill", "jug", "done", state="the jug is full")
+    situation = Situation("water bed 9", "the jug is full", (filled, filled), (FILL, POUR))
+    seen = engine.consider(situation, engine.learned.knowledge.goal_similarities(situation))
+    assert set(seen.reasons) == {0}
