@@ -42,14 +42,14 @@ def _clocks(texts: Sequence[str]) -> tuple[int, ...]:
     return tuple(place for place in places if all(one[place][2] < other[place][2] for one, other in pairwise(numbers)))
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 10)
 def _numbers(text: str) -> tuple[Number, ...]:
     """Where numbers stand in a text; what is written as one, as a time of day is, counts as one."""
     found = NUMBER.finditer(text)
     return tuple((one.start(), one.end(), tuple(map(int, re.findall(r"\d+", one.group())))) for one in found)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 10)
 def _masked(text: str, places: tuple[int, ...]) -> str:
     """The text with "#" for the numbers at these places."""
     numbers = _numbers(text)
