@@ -259,7 +259,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--decisions", type=int, default=500)
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--learn", type=int, default=1000, help="decisions that the choice model is fitted to")
-    parser.add_argument("--peers", type=lambda text: list(filter(None, text.split(","))), default=[], help=f"of {', '.join(PEERS)}")
+    parser.add_argument(
+        "--peers", type=lambda text: list(filter(None, text.split(","))), default=[], help=f"of {', '.join(PEERS)}"
+    )
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--quick", action="store_true", help="10,000 steps and 50 decisions")
     parser.add_argument("--json", action="store_true")
