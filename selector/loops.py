@@ -169,9 +169,9 @@ def repeated_here(situation: Situation, config: LoopConfig, is_shown: IsShown = 
     """
     if not situation.is_grounded:
         return {}
-    keys, states = _keys(situation.history), _states(situation)
-    seen = zip(situation.done, keys, states[:-1], strict=True)
-    same = Counter((action, key[-1]) for action, key, state in seen if state == states[-1])
+    states = _states(situation)
+    seen = zip(situation.done, _brought(situation.history), states[:-1], strict=True)
+    same = Counter((action, brought) for action, brought, state in seen if state == states[-1])
     times: dict[str, int] = {}
     for (action, _), count in same.items():
         times[action] = max(count, times.get(action, 0))
@@ -208,9 +208,13 @@ def should_defer(situation: Situation, loop: Loop, config: LoopConfig) -> bool:
 
 
 def _keys(history: Sequence[PastStep]) -> list[Key]:
-    """Each step's call and what it brought, equal for those that differ by a clock alone."""
-    brought = _timeless(history, tuple(step.observation for step in history))
-    return [(step.tool, step.args, observation) for step, observation in zip(history, brought, strict=True)]
+    """Each step's call and what it brought."""
+    return [(step.tool, step.args, brought) for step, brought in zip(history, _brought(history), strict=True)]
+
+
+def _brought(history: Sequence[PastStep]) -> tuple[str, ...]:
+    """What each step brought, equal where it differs by a clock alone."""
+    return _timeless(history, tuple(step.observation for step in history))
 
 
 def _states(situation: Situation) -> tuple[str, ...]:

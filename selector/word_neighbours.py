@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from selector.phrases import Words
+
 Floats = NDArray[np.float64]
 
 ROWS = 256
-
-Words = frozenset[str]
 
 
 def bags_of(texts: Sequence[Words]) -> tuple[dict[str, int], csr_matrix]:
