@@ -2,9 +2,10 @@
 
 Of the trajectories with wrong calls of a tool, its danger is the share that such a call ended: it was the last of a
 failure, and lost reward; times what is at stake, which is what such tasks come to on average (where all fail anyway,
-there is nothing to lose).  A candidate with the probability p of being right, of a tool with danger d, is worth
-p − a · d · (1 − p), its expected utility where being right is worth 1 and a loss costs a.  Where that is below 0, to do
-anything else is better.
+there is nothing to lose).  Paths that all succeeded do not show what a wrong last step costs: as long as few wrong
+calls of a tool are known, a grounded one is taken to end what such calls ended in successes.  A candidate with the
+probability p of being right, of a tool with danger d, is worth p − a · d · (1 − p), its expected utility where being
+right is worth 1 and a loss costs a.  Where that is below 0, to do anything else is better.
 """
 
 from collections.abc import Callable
@@ -49,8 +50,7 @@ class Dangers:
     def _lost(self) -> Flags:
         """Which rows lost reward as the last of a failure."""
         rewards, owners = self._column("reward"), self._column("trajectory")
-        is_last = self._experience.trajectory_column("end")[owners] == np.arange(len(owners)) + 1
-        return np.asarray((rewards < 0.0) & is_last & self._has_failed[owners], np.bool_)
+        return np.asarray((rewards < 0.0) & self._is_last & self._has_failed[owners], np.bool_)
 
     @cached_property
     def _vain(self) -> Flags:
@@ -59,8 +59,25 @@ class Dangers:
         return np.asarray(~(self._lost | was_right | self._column("failed")), np.bool_)
 
     @cached_property
-    def _overall(self) -> Floats:
-        return self._shares(np.arange(self._rows), np.zeros(len(self._experience.tools) + 1))
+    def _overall(self) -> tuple[Floats, Floats]:
+        """The shares of all trajectories, without what ended successes and with it."""
+        ended = self._ended_successes
+        without, together = (self._shares(np.arange(self._rows), prior) for prior in (np.zeros(len(ended)), ended))
+        return without, together
+
+    @property
+    def _ended_successes(self) -> Floats:
+        """Of the successes that called each tool, the share that it ended; shape (T + 1,)."""
+        owners, size = self._column("trajectory"), len(self._experience.tools) + 1
+        has_won = self._experience.weights[owners] > 0.0
+        called, ended = (self._callers(np.flatnonzero(has_won & kept), size) for kept in (True, self._is_last))
+        return np.asarray(np.bincount(ended[0], minlength=size) / np.maximum(np.bincount(called[0], minlength=size), 1))
+
+    @property
+    def _is_last(self) -> Flags:
+        """Which rows are the last of their trajectory."""
+        owners = self._column("trajectory")
+        return np.asarray(self._experience.trajectory_column("end")[owners] == np.arange(len(owners)) + 1)
 
     @property
     def _has_failed(self) -> Flags:
@@ -69,32 +86,47 @@ class Dangers:
     def _column(self, name: str) -> NDArray[Any]:  # Any: each column has a type of its own
         return self._experience.column(name)[: self._rows]
 
-    def near(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None = None) -> Floats:
+    def near(
+        self,
+        task: str,
+        goals: NDArray[np.float32],
+        excluded: NDArray[np.bool_] | None = None,
+        *,
+        with_endings: bool = False,
+    ) -> Floats:
         """The danger of each known tool in tasks like `task`, in [0, 1]; shape (T + 1,), the last for unknown tools.
 
-        Of the MOST_NEAR failures whose tasks are most similar, drawn toward that of all failures; a share below
-        LEAST_DANGER is none.  `goals` are the similarities of `task` with the stored ones, `excluded` marks
-        trajectories that are left out.
+        Of the MOST_NEAR failures whose tasks are most similar, drawn toward that of all failures where anything was
+        lost, else that of all; a share below LEAST_DANGER is none.  `goals` are the similarities of `task` with the
+        stored ones, `excluded` marks trajectories that are left out.  `with_endings` counts what ended successes as
+        PRIOR_CALLS wrong calls would.
         """
-        return self._known.get(asking(task, excluded), lambda: self._near(goals, excluded))
+        key = (*asking(task, excluded), with_endings)
+        return self._known.get(key, lambda: self._near(goals, excluded, self._overall[with_endings]))
 
-    def _near(self, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> Floats:
+    def _near(self, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None, shares: Floats) -> Floats:
         nearest = nearest_by_task(self._experience, goals, self._has_failed & self._lost.any(), excluded, MOST_NEAR)
-        if not len(nearest):
-            return np.zeros(len(self._experience.tools) + 1)
-        shares = self._shares(np.flatnonzero(np.isin(self._column("trajectory"), nearest)), self._overall)
+        stakes = self._experience.stakes
+        if len(nearest):
+            shares = self._shares(np.flatnonzero(np.isin(self._column("trajectory"), nearest)), shares)
+            stakes = stakes[nearest]
         known = np.where(shares >= LEAST_DANGER, shares, 0.0)
-        return np.asarray(known * self._experience.stakes[nearest].mean(), np.float64)
+        return np.asarray(known * (stakes.mean() if len(stakes) else 0.0), np.float64)
 
     def _shares(self, rows: NDArray[np.integer], prior: Floats) -> Floats:
         losses, others = (self._counts(rows[kept[rows]], len(prior)) for kept in (self._lost, self._vain))
         return np.asarray((losses + PRIOR_CALLS * prior) / (losses + others + PRIOR_CALLS), np.float64)
 
     def _counts(self, rows: NDArray[np.integer], tools: int) -> Floats:
-        """In how many trajectories each tool was called in these rows; shape (T + 1,)."""
+        """In how many trajectories each tool was called in these rows, as far as they are trusted; shape (T + 1,)."""
+        called, first = self._callers(rows, tools)
+        return np.asarray(np.bincount(called, self._trust[rows[first]], tools), np.float64)
+
+    def _callers(self, rows: NDArray[np.integer], tools: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """The tool of each different pair of a trajectory and a tool among the rows, and where in them it stands."""
         pairs = self._column("trajectory")[rows].astype(np.int64) * tools + self._column("tool")[rows]
         once, first = np.unique(pairs, return_index=True)
-        return np.asarray(np.bincount(once % tools, self._trust[rows[first]], tools), np.float64)
+        return once % tools, first
 
 
 def dangerous_here(means: Floats, candidates: CandidateSet, danger: Floats, aversion: float) -> NDArray[np.int64]:

@@ -174,7 +174,8 @@ class Knowledge:
 
     def danger(self, situation: Situation, goals: NDArray[np.float32], left: Left | None = None) -> Floats:
         """How often wrong calls of each known tool lost all in tasks like this; shape (tools + 1,)."""
-        return self.outcomes.dangers.near(situation.task, goals, left.excluded if left else None)
+        excluded, has_arguments = left.excluded if left else None, situation.is_grounded
+        return self.outcomes.dangers.near(situation.task, goals, excluded, with_endings=has_arguments)
 
     def assess(
         self,

@@ -170,3 +170,27 @@ def test_danger_comes_with_what_is_learned_later() -> None:
     knowledge.experience.extend(later)
     knowledge.learn(later, first=len(log))
     assert danger() > 8 / (8 + PRIOR_CALLS)
+
+
+def ending_danger(trajectories: Sequence[Trajectory], tool: str) -> float:
+    dangers, experience = asked(trajectories)
+    goals = np.ones(len(experience.goals), np.float32)
+    return float(dangers.near(PAYING, goals, with_endings=True)[experience.tools.known(tool)])
+
+
+def test_what_ended_successes_may_end_a_task_as_long_as_nothing_else_is_known() -> None:
+    paid = failures("pay", 1.0, success=True)
+    assert ending_danger(paid, "pay") == 1.0
+    assert ending_danger(paid, "begin") == 0.0
+    assert danger_of(paid, "pay") == 0.0
+    looked_last = [
+        replace(one, steps=(*one.steps[:-1], replace(one.steps[-1], tool="look")))
+        for one in failures("pay", 1.0, 1.0, success=True)
+    ]
+    assert ending_danger([*paid, *looked_last], "pay") == 0.5
+
+
+def test_wrong_calls_that_ended_nothing_outweigh_what_ended_successes() -> None:
+    paid = failures("pay", 1.0, success=True)
+    known = [ending_danger([*paid, *failures("pay", 0.0, count=count)], "pay") for count in (1, 4, 40)]
+    assert known[0] > known[1] > known[2] == 0.0
