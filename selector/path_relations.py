@@ -2,7 +2,8 @@
 
 The words in which two tasks differ are exchanged in the stored path ("the green box" where this task says "the red
 box").  The steps done so far are then aligned with it.  Where the alignment ends is where the stored path stands now.
-It need not be certain: each path and each position counts by a softmax of how well it fits.
+It need not be certain: each path and each position counts by a softmax of how well it fits, by what was done, by the
+state, and by whether what the task names was in sight there as it is now.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from selector.alignment import Alignment
 from selector.call_table import CallTable, share_named
+from selector.in_sight import Sights, SightTable
 from selector.reading import words_of
 from selector.situation import Situation
 from selector.step_fits import StepFits
@@ -24,6 +26,7 @@ Numbers = NDArray[np.int64]
 
 SAME_TOOL = 0.1
 IN_SIGHT = 0.5
+OUT_OF_SIGHT = 1.0
 STATE_SHARPNESS = 3.0
 TEMPERATURE = 0.15
 SOON = 4
@@ -90,10 +93,13 @@ class StoredPath:
 class PathBook:
     """The P stored paths of at most L steps that one task is compared with; remembers what its episode has shown.
 
-    `bridges` lead from each path's own task to this one.  What is remembered changes no answer, only its price.
+    `bridges` lead from each path's own task to this one, `sights` are what the tasks name in the paths' states.  What
+    is remembered changes no answer, only its price.
     """
 
-    def __init__(self, task: str, paths: Sequence[StoredPath], bridges: Sequence[Bridge]) -> None:
+    def __init__(
+        self, task: str, paths: Sequence[StoredPath], bridges: Sequence[Bridge], sights: Sequence[Sights]
+    ) -> None:
         told = [place for place, path in enumerate(paths) if path.tools]
         paths, bridges = [paths[place] for place in told], [bridges[place] for place in told]
         self._costs_P = np.array([bridge.cost for bridge in bridges])
@@ -115,6 +121,8 @@ class PathBook:
         states = [path.states_LD for path in paths]
         self._states_ND = np.concatenate(states).astype(np.float32) if states else np.zeros((0, 0), np.float32)
         self._alignment = Alignment(len(lengths_P), int(lengths_P.max(initial=0)))
+        pairs = [bridge.pairs for bridge in bridges]
+        self._sights = SightTable([sights[place] for place in told], pairs, self._is_step.shape[1])
         self._bound: dict[tuple[int, Pairs], Numbers] = {}
 
     def relations(self, situation: Situation, state_D: NDArray[np.floating]) -> Floats:
@@ -171,6 +179,7 @@ class PathBook:
         """How far each path is believed to stand before each of its steps now; shape (P, L), 1 in all."""
         fit_PL = self._alignment.scores[:, :-1] - self._costs_P[:, None]
         fit_PL += IN_SIGHT * self._table.shares_in(situation.state)[self._steps_PL]
+        fit_PL -= OUT_OF_SIGHT * self._sights.differing(situation.state)
         fit_PL[self._is_step] += STATE_SHARPNESS * (self._states_ND @ state_D)
         fit_PL[~self._is_step] = -np.inf
         believed_PL = np.exp((fit_PL - fit_PL.max()) / TEMPERATURE)

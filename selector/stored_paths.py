@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.in_sight import Sights, sights_of
 from selector.near_tasks import asking, nearest_by_task
 from selector.newest import Newest
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
@@ -36,6 +37,7 @@ class StoredPaths:
     def __init__(self, experience: Experience) -> None:
         self._experience = experience
         self._paths: dict[int, StoredPath] = {}
+        self._sights: dict[int, Sights] = {}
         self._books = Newest[PathBook](MOST_BOOKS)
         self._words = NO_WEIGHTS
 
@@ -68,14 +70,23 @@ class StoredPaths:
         return self._books.get(key, lambda: self._open(task, goals, excluded))
 
     def _open(self, task: str, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None) -> PathBook:
-        near = nearest_by_task(self._experience, goals, self._experience.weights > 0.0, excluded, MOST_NEAR)
-        paths = [path for path in self._read(near.tolist()) if path.tools]
+        near = nearest_by_task(self._experience, goals, self._experience.weights > 0.0, excluded, MOST_NEAR).tolist()
+        found = {number: path for number, path in zip(near, self._read(near), strict=True) if path.tools}
+        numbers, paths = list(found), list(found.values())
         bridges = bridges_to(task, paths)
         asked = render_goal(task)
         apart = [OTHER_TASK * (path.task != asked) + WORD_COST * self._words.apart(path.task, task) for path in paths]
         bridges = [replace(one, cost=one.cost + further) for one, further in zip(bridges, apart, strict=True)]
         kept = sorted(range(len(paths)), key=lambda place: bridges[place].cost)[:MOST_PATHS]
-        return PathBook(task, [paths[place] for place in kept], [bridges[place] for place in kept])
+        sights = [self._sights_in(numbers[place], paths[place]) for place in kept]
+        return PathBook(task, [paths[place] for place in kept], [bridges[place] for place in kept], sights)
+
+    def _sights_in(self, number: int, path: StoredPath) -> Sights:
+        """What its task names in the states of this trajectory's path; looked for once."""
+        if number not in self._sights:
+            states = self._experience.moment_texts(_rows_of(self._experience, number).tolist())
+            self._sights[number] = sights_of(path.task, path.args, states)
+        return self._sights[number]
 
     def _read(self, numbers: list[int]) -> list[StoredPath]:
         """The paths of these trajectories; each is made once."""
@@ -102,11 +113,16 @@ def bridges_to(task: str, paths: Sequence[StoredPath]) -> list[Bridge]:
 def _path_of(
     experience: Experience, number: int, goals: Sequence[str], tools: Sequence[str], actions: Sequence[str]
 ) -> StoredPath:
-    ends = experience.trajectory_column("end")
-    rows = np.arange(ends[number - 1] if number else 0, ends[number])
-    rows = rows[experience.column("leads")[rows]][:MOST_STEPS]
+    rows = _rows_of(experience, number)
     called = [tools[tool].lower() for tool in experience.column("tool")[rows].tolist()]
     done = [actions[action] for action in experience.column("action")[rows].tolist()]
     args = tuple(action[len(tool) :].strip() for tool, action in zip(called, done, strict=True))
     goal = goals[int(experience.trajectory_column("goal")[number])]
     return StoredPath(goal, tuple(called), args, experience.moments[experience.column("moment")[rows]])
+
+
+def _rows_of(experience: Experience, number: int) -> NDArray[np.int64]:
+    """The rows of a trajectory that led to something, at most MOST_STEPS."""
+    ends = experience.trajectory_column("end")
+    rows = np.arange(ends[number - 1] if number else 0, ends[number])
+    return np.asarray(rows[experience.column("leads")[rows]][:MOST_STEPS], np.int64)

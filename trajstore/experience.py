@@ -5,6 +5,7 @@ stand in the order of steps that later rows are matched by.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isnan
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from trajstore.columns import Column, Vocabulary
 from trajstore.contents import Contents, column_of
+from trajstore.errors import UnknownTrajectory
 from trajstore.moments import Moments
 from trajstore.order import step_token
 from trajstore.progress import known_progress, leading_steps, means_by_family, partial_weights
@@ -45,7 +47,12 @@ class Playback:
 
     def moment_text(self, position: int) -> str:
         """The state before the step at `position` alone; the task where it is empty."""
-        return render_state(self.trajectory.steps[position].state, ()) or render_goal(self.trajectory.task.text)
+        return moment_of(self.trajectory, position)
+
+
+def moment_of(trajectory: Trajectory, position: int) -> str:
+    """The state before one step alone, as words; the task where it is empty."""
+    return render_state(trajectory.steps[position].state, ()) or render_goal(trajectory.task.text)
 
 
 def play_back(trajectory: Trajectory) -> Playback:
@@ -302,11 +309,19 @@ class Experience:
 
     def moment_text(self, row: int) -> str:
         """The state alone before one row, in words; read from the store where this process has not rendered it."""
-        text = self._moments.text(int(self.column("moment")[row]))
-        if text is not None or self._read is None:
-            return text or ""
-        trajectory_id, position, *_ = self.describe(row)
-        return play_back(self._read(trajectory_id)).moment_text(position)
+        return self.moment_texts([row])[0]
+
+    def moment_texts(self, rows: Sequence[int]) -> list[str]:
+        """The states alone before rows of one trajectory, in words; it is read at most once.
+
+        What is not known is empty where somebody else has removed the trajectory since.
+        """
+        texts = [self._moments.text(number) for number in self.column("moment")[list(rows)].tolist()]
+        if None in texts and self._read is not None:
+            with suppress(UnknownTrajectory):
+                trajectory = self._read(self.describe(rows[0])[0])
+                return [moment_of(trajectory, position) for position in self.column("position")[list(rows)].tolist()]
+        return [text or "" for text in texts]
 
     @property
     def goal_names(self) -> tuple[str, ...]:

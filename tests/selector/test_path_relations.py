@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from selector import call_table
 from selector.alignment import SKIP_DONE, SKIP_STORED, Alignment
+from selector.in_sight import Sights, sights_of
 from selector.path_relations import PATH_RELATIONS, PathBook, StoredPath
 from selector.situation import Situation
 from selector.stored_paths import bridges_to
@@ -31,8 +32,10 @@ def situation(task: str, done: list[tuple[str, str]], offered: list[tuple[str, s
     return Situation(task, "a room", tuple(PastStep(*step) for step in done), candidates)
 
 
-def book(task: str, paths: Sequence[StoredPath]) -> PathBook:
-    return PathBook(task, paths, bridges_to(task, paths))
+def book(task: str, paths: Sequence[StoredPath], sights: Sequence[Sights] | None = None) -> PathBook:
+    if sights is None:
+        sights = [sights_of(one.task, one.args, [""] * len(one.tools)) for one in paths]
+    return PathBook(task, paths, bridges_to(task, paths), sights)
 
 
 def relation(name: str, seen: Situation, *paths: StoredPath) -> list[float]:
@@ -111,8 +114,10 @@ def test_the_order_in_which_paths_are_stored_does_not_matter(order: list[int]) -
     paths = [path("a", ("take", name), ("fill", name)) for name in ("cup", "pot", "jar", "mug")]
     bridges = [Bridge((), cost) for cost in (0.1, 0.2, 0.3, 0.4)]
     seen = situation("a", [("take", "cup")], [("fill", "cup"), ("fill", "jar"), ("take", "mug")])
-    expected = PathBook("a", paths, bridges).relations(seen, HERE)
-    found = PathBook("a", [paths[place] for place in order], [bridges[place] for place in order]).relations(seen, HERE)
+    sights = [sights_of(one.task, one.args, ["", ""]) for one in paths]
+    expected = PathBook("a", paths, bridges, sights).relations(seen, HERE)
+    parts = ([one[place] for place in order] for one in (paths, bridges, sights))
+    found = PathBook("a", *parts).relations(seen, HERE)
     assert found == pytest.approx(expected, abs=1e-3)
 
 
