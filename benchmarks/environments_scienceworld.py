@@ -47,7 +47,7 @@ from trajstore.schema import Task, Trajectory
 
 CACHE = Path("build/environments")
 MAX_STEPS = 100
-NAMES = "seen"
+NAMES = "seen or asked for"
 GOLD = CollectSettings(gold=1, detours=0, random=0, max_steps=2 * MAX_STEPS)
 QUICK = {"games": ("find-animal", "lifespan-longest-lived", "power-component"), "paths": 4, "variations": 1}
 REPLAYED = (
@@ -65,7 +65,7 @@ REPLAYED = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One episode; `names` says whether objects were called as they are seen, or as the package calls them."""
+    """One episode; `names` says whether objects were called as seen or asked for, or as the package calls them."""
 
     agent: str
     fold: str

@@ -36,8 +36,9 @@ class ScienceWorldEnvironment:
     A task's id is "game/variation", a game being one of the package's thirty tasks.  The score is clipped at 0: a wrong
     focus ends an episode with nothing, not with -100.  Rewards are changes of the score in [0, 1].
 
-    Objects are offered by the names under which they are seen (`seen_names`); the package makes names up.  Where it
-    asks which of several things is meant, its options are offered, unless they read alike: then the first is taken.
+    Objects are offered by the names under which they are seen or asked for (`seen_names`); the package makes names up.
+    Where it asks which of several things is meant, its options are offered, unless they read alike: then the first is
+    taken.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class ScienceWorldEnvironment:
         self._games = tuple(self._server.get_task_names())
         self._gold: dict[str, tuple[str, ...]] = {}
         self._score = 0.0
+        self._asked = ""
         self._grammar = Grammar({})
         self._offered: dict[str, Candidate] = {}
         self._typed: dict[str, str] = {}
@@ -124,8 +126,7 @@ class ScienceWorldEnvironment:
     def _task(self, game: str, variation: int) -> Task:
         task_id = f"{game}/{variation}"
         self._load(task_id, with_gold_path=False)
-        text = compact(self._server.get_task_description()).removeprefix(HEADING)
-        return Task(text, task_id, task_id, FAMILY_PREFIX + game)
+        return Task(self._asked, task_id, task_id, FAMILY_PREFIX + game)
 
     def _accepted(self, path: Sequence[str]) -> Iterator[str]:
         """Walk along a path without looking at what it brings: its actions that are carried out.
@@ -175,6 +176,7 @@ class ScienceWorldEnvironment:
             )
         self._server.load(game, int(variation), SIMPLIFICATIONS, with_gold_path)
         self._server.server.reset()
+        self._asked = compact(self._server.get_task_description()).removeprefix(HEADING)
         self._grammar = grammar_of([one["action_example"] for one in self._server.get_possible_actions_with_IDs()])
 
     def _seen(self) -> tuple[str, str]:
@@ -194,7 +196,7 @@ class ScienceWorldEnvironment:
         made_up = _names(valid)
         known = json.loads(server.getAllObjectIdsTypesReferentsLUTJSON())
         others = {number: _understood(known.get(number, {}).get("referents", ())) for number in made_up}
-        names = seen_names(made_up, others, " ".join(seen))
+        names = seen_names(made_up, others, " ".join((*seen, self._asked)))
         self._grammar = replace(self._grammar, names=frozenset((*names.values(), *made_up.values())))
         self._referents = {name: (name, made_up[number], *others[number]) for number, name in names.items()}
         made = sorted(((_named(one, made_up, names), one["action"]) for one in valid), key=lambda pair: pair[0].text)
