@@ -1,9 +1,10 @@
 """A conditional logit over the candidates of a situation: how far each expert is believed, and what the words add.
 
-    P(c | situation) ∝ exp( θ·experts(c) + (ψ + ψ_tool(c))·relations(c) + χ·crosses(c) + W_tool(c)·state features )
+    P(c | situation) ∝ exp( θ·experts(c) + (ψ + ψ_tool(c))·relations(c) + χ·crosses(c) + W_tool(c)·state features
+                            + network(experts(c), relations(c)) )
 
 McFadden's discrete choice model (1974).  θ pools the experts logarithmically (Genest & Zidek 1986); the rest is what
-they leave unexplained, drawn toward 0.
+they leave unexplained, drawn toward 0, and last what experts and relations mean together (`selector.interplay`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from selector.crosses import CROSSES, crosses
 from selector.features import STATE_FEATURES, Sparse
+from selector.interplay import Interplay
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
 from selector.relations import RELATIONS, relations
 from selector.situation import Situation
@@ -49,7 +51,7 @@ class ChoiceModel:
     """Weights: `experts` (E,), `relations` (R,), `tool_relations` (T + 1, R), `state` (F, T + 1), `crosses` (C + 1,).
 
     The last tool stands for tools that were never seen, the last of `crosses` is 0.  R is len(RELATIONS), and
-    len(PATH_RELATIONS) more where stored paths were found to help.
+    len(PATH_RELATIONS) more where stored paths were found to help.  `interplay` is of grounded candidates alone.
     """
 
     experts: Floats
@@ -57,6 +59,7 @@ class ChoiceModel:
     tool_relations: Floats
     state: Floats
     crosses: Floats
+    interplay: Interplay | None = None
 
     @property
     def uses_paths(self) -> bool:
@@ -75,6 +78,8 @@ class ChoiceModel:
         logits = experts @ self.experts + state[known]
         if actions is not None:
             logits += actions.relations @ self.relations + self.crosses[actions.crosses].sum(axis=1)
+            if self.interplay is not None:
+                logits += self.interplay.of(np.concatenate([experts, actions.relations], axis=1))
             logits += np.einsum("kr,kr->k", actions.relations, self.tool_relations[known])
         return np.asarray(logits, np.float64)
 

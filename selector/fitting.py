@@ -1,12 +1,13 @@
 """Fits the choice model to stored decisions, each assessed without its own family or group.
 
-Two convex steps.  First θ and ψ (what holds for every tool), θ ≥ 0 and drawn toward equal pooling; then, with that as a
-fixed offset, the weights that belong to single tools, drawn toward 0.  The experts are asked with the decision's own
-unit left out, so that their weights are those that they earn on unseen tasks.
+Two convex steps, and a small network.  First θ and ψ (what holds for every tool), θ ≥ 0 and drawn toward equal
+pooling; then, with that as a fixed offset, the weights that belong to single tools, drawn toward 0; last what features
+mean together.  The experts are asked with the decision's own unit left out, so that their weights are those that they
+earn on unseen tasks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from selector.choice_model import ActionFeatures, ChoiceModel, softmax, unfitted
 from selector.crosses import CROSSES, NONE
 from selector.features import STATE_FEATURES, Sparse
 from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
+from selector.interplay import Decisions, fit_interplay
 from selector.knowledge import EXPERTS
 from selector.relations import RELATIONS
 
 Floats = NDArray[np.float64]
 
 STRANGEST = 0.01
+FEWEST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,28 @@ def fit(examples: Sequence[Example], tools: int, penalties: Penalties | None = N
     return ChoiceModel(
         shared[: len(EXPERTS)], shared[len(EXPERTS) :], own.relations, own.state, np.append(own.crosses, 0.0)
     )
+
+
+def with_interplay(model: ChoiceModel, examples: Sequence[Example], seed: int = 0) -> ChoiceModel:
+    """The model with what its features mean together, learned from grounded decisions that were right.
+
+    As it is where fewer than FEWEST_TOLD of them are known.
+    """
+    told = [(one, one.actions) for one in examples if one.actions is not None and not one.is_wrong]
+    if len(told) < FEWEST_TOLD:
+        return model
+    features = [np.concatenate([one.experts, actions.relations], axis=1) for one, actions in told]
+    linear = [model.logits(one.experts, one.features, one.tools, actions) for one, actions in told]
+    starts = np.cumsum([0, *map(len, linear)])[:-1]
+    counts = np.array([one.weight for one, _ in told])
+    known = Decisions(
+        np.concatenate(features).astype(np.float32),
+        np.concatenate(linear).astype(np.float32),
+        starts,
+        starts + np.array([one.chosen for one, _ in told]),
+        (counts / counts.mean()).astype(np.float32),
+    )
+    return replace(model, interplay=fit_interplay(known, seed))
 
 
 def fit_path_model(examples: Sequence[Example], model: ChoiceModel) -> PathModel:

@@ -10,7 +10,16 @@ from selector.choice_model import ChoiceModel, action_features
 from selector.clusters import find_clusters
 from selector.corroboration import CorroborationConfig
 from selector.features import state_features
-from selector.fitting import EVERYTHING, Example, Familiar, Penalties, familiar_among, fit, fit_path_model
+from selector.fitting import (
+    EVERYTHING,
+    Example,
+    Familiar,
+    Penalties,
+    familiar_among,
+    fit,
+    fit_path_model,
+    with_interplay,
+)
 from selector.follow import PathModel
 from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
@@ -115,7 +124,7 @@ def fit_model(
     made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
     examples = list(_reported(made, config.decisions, on_example))
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
-    model = fit(examples, len(knowledge.experience.tools), penalties)
+    model = with_interplay(fit(examples, len(knowledge.experience.tools), penalties), examples, config.seed)
     return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words)
 
 
