@@ -2,10 +2,10 @@
 
 Of the trajectories with wrong calls of a tool, its danger is the share that such a call ended: it was the last of a
 failure, and lost reward; times what is at stake, which is what such tasks come to on average (where all fail anyway,
-there is nothing to lose).  Paths that all succeeded do not show what a wrong last step costs: as long as few wrong
-calls of a tool are known, a grounded one is taken to end what such calls ended in successes.  A candidate with the
-probability p of being right, of a tool with danger d, is worth p − a · d · (1 − p), its expected utility where being
-right is worth 1 and a loss costs a.  Where that is below 0, to do anything else is better.
+there is nothing to lose).  Paths that all succeeded do not show what a wrong last step costs: as long as no failure is
+known, a grounded tool is taken to end what it ended in successes.  A candidate with the probability p of being right,
+of a tool with danger d, is worth p − a · d · (1 − p), its expected utility where being right is worth 1 and a loss
+costs a.  Where that is below 0, to do anything else is better.
 """
 
 from collections.abc import Callable
@@ -67,8 +67,10 @@ class Dangers:
 
     @property
     def _ended_successes(self) -> Floats:
-        """Of the successes that called each tool, the share that it ended; shape (T + 1,)."""
+        """The share of the successes that called each tool that it ended, where no failure is known; shape (T + 1,)."""
         owners, size = self._column("trajectory"), len(self._experience.tools) + 1
+        if self._has_failed.any():
+            return np.zeros(size)
         has_won = self._experience.weights[owners] > 0.0
         called, ended = (self._callers(np.flatnonzero(has_won & kept), size) for kept in (True, self._is_last))
         return np.asarray(np.bincount(ended[0], minlength=size) / np.maximum(np.bincount(called[0], minlength=size), 1))
@@ -98,8 +100,8 @@ class Dangers:
 
         Of the MOST_NEAR failures whose tasks are most similar, drawn toward that of all failures where anything was
         lost, else that of all; a share below LEAST_DANGER is none.  `goals` are the similarities of `task` with the
-        stored ones, `excluded` marks trajectories that are left out.  `with_endings` counts what ended successes as
-        PRIOR_CALLS wrong calls would.
+        stored ones, `excluded` marks trajectories that are left out.  `with_endings` takes what ended successes for
+        dangerous, where no failure is known.
         """
         key = (*asking(task, excluded), with_endings)
         return self._known.get(key, lambda: self._near(goals, excluded, self._overall[with_endings]))
