@@ -59,11 +59,14 @@ class Dangers:
         return np.asarray(~(self._lost | was_right | self._column("failed")), np.bool_)
 
     @cached_property
-    def _overall(self) -> tuple[Floats, Floats]:
-        """The shares of all trajectories, without what ended successes and with it."""
-        ended = self._ended_successes
-        without, together = (self._shares(np.arange(self._rows), prior) for prior in (np.zeros(len(ended)), ended))
-        return without, together
+    def _shown(self) -> Floats:
+        """The share of each tool in all trajectories."""
+        return self._shares(np.arange(self._rows), np.zeros(len(self._experience.tools) + 1))
+
+    @cached_property
+    def _shown_with_endings(self) -> Floats:
+        """The same, drawn toward how often the tool ended successes."""
+        return self._shares(np.arange(self._rows), self._ended_successes)
 
     @property
     def _ended_successes(self) -> Floats:
@@ -104,7 +107,9 @@ class Dangers:
         dangerous, where no failure is known.
         """
         key = (*asking(task, excluded), with_endings)
-        return self._known.get(key, lambda: self._near(goals, excluded, self._overall[with_endings]))
+        return self._known.get(
+            key, lambda: self._near(goals, excluded, self._shown_with_endings if with_endings else self._shown)
+        )
 
     def _near(self, goals: NDArray[np.float32], excluded: NDArray[np.bool_] | None, shares: Floats) -> Floats:
         nearest = nearest_by_task(self._experience, goals, self._has_failed & self._lost.any(), excluded, MOST_NEAR)
