@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.episode_map import EpisodeMap, Use, map_of
+from selector.kinds import as_asked
 from selector.phrases import Words, arguments_of, content_words, spoken
 from selector.situation import Situation
 
@@ -36,7 +37,8 @@ def asked_relations(situation: Situation) -> NDArray[np.float64]:
     known = map_of(situation.history, situation.state, situation.actions)
     asked = _asked(known, situation)
     of_thing = {thing: _about(known, asked, thing) for thing in {known.things[action] for action in situation.actions}}
-    rows = [(*_told(asked, action), *of_thing[known.things[action]]) for action in situation.actions]
+    spoken_of = zip(situation.asked_actions, situation.actions, strict=True)
+    rows = [(*_told(asked, told), *of_thing[known.things[action]]) for told, action in spoken_of]
     return np.array(rows, np.float64)[:, _ORDER]
 
 
@@ -56,7 +58,8 @@ class _Asked:
 
 def _asked(known: EpisodeMap, situation: Situation) -> _Asked:
     text = spoken((situation.task, *known.texts))
-    starts = {action: _start(text, action) for action in situation.actions if action not in known.done}
+    spoken_of = zip(situation.asked_actions, situation.actions, strict=True)
+    starts = {told: _start(text, told) for told, action in spoken_of if action not in known.done}
     left = {
         thing: _mentions(text, thing) - known.objects.get(thing, _ABSENT).changes
         for thing in known.sights[known.here].things
@@ -91,7 +94,7 @@ def _start(text: str, action: str) -> int:
 
 @lru_cache(maxsize=1 << 14)
 def _mentions(text: str, thing: str) -> int:
-    return text.count(f" {thing} ")
+    return text.count(f" {as_asked(thing, text)} ")
 
 
 @lru_cache(maxsize=1 << 14)

@@ -44,6 +44,12 @@ class Offer:
         return distinct(candidate.tool for candidate in self.candidates)
 
     @cached_property
+    def numbered(self) -> tuple[str, ...]:
+        """The different first and second arguments, as words, that end in a number."""
+        names = dict.fromkeys(name for call in self.calls for name in (call.first, call.second))
+        return tuple(name for name in names if name[-1:].isdecimal())
+
+    @cached_property
     def objects(self) -> tuple[str, ...]:
         """Each candidate's first argument as words, by the name of the argument; "" where it has none."""
         return tuple(call.first for call in self.calls)

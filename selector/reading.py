@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trajstore.embedding import word_hash
 
 MOST_CHARACTERS = 4000
+LEAST_PLURAL = 4
 AMPLE = 12  # characters a word, which is more than most have
 WORD = re.compile(r"[a-z]+|\d+")
 
@@ -48,8 +49,22 @@ def first_words(text: str, most: int) -> Sequence[str]:
 
 @lru_cache(maxsize=1 << 16)
 def number_of(word: str) -> int:
-    """A number of 32 bits for a word, the same in every process."""
-    return word_hash(word) >> 1
+    """A number of 32 bits for a word, the same in every process, and for its plural."""
+    return word_hash(singular(word)) >> 1
+
+
+@lru_cache(maxsize=1 << 16)
+def singular(word: str) -> str:
+    """A word without the ending of a plural, by its form alone (after the S stemmer of Harman 1991).
+
+    >>> [singular(word) for word in ("apples", "boxes", "berries", "glass", "bus", "is")]
+    ['apple', 'box', 'berry', 'glass', 'bus', 'is']
+    """
+    if len(word) < LEAST_PLURAL or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-2] if word.endswith(("ches", "shes", "sses", "xes", "zes")) else word[:-1]
 
 
 @lru_cache(maxsize=1 << 15)

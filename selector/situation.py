@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.kinds import as_asked
 from selector.mentions import Mentions, find, phrase_numbers, read
 from selector.offer import Offer, offer_of
 from selector.reading import Distinct, distinct
@@ -93,6 +94,26 @@ class Situation:
         return self.offer.objects
 
     @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of each thing that is offered by a name with a number and that the task names by its kind."""
+        kinds = ((name, as_asked(name, self.task)) for name in self.offer.numbered)
+        return {name: kind for name, kind in kinds if kind != name}
+
+    @cached_property
+    def asked_actions(self) -> tuple[str, ...]:
+        """Each candidate's action as words, things called by their kind where the task calls them so."""
+        if not self.kinds:
+            return self.actions
+        return tuple(self._as_asked(call) for call in self.calls)
+
+    def _as_asked(self, call: Call) -> str:
+        action = call.action
+        for name in (call.first, call.second):
+            if name in self.kinds:
+                action = action.replace(name, self.kinds[name])
+        return action
+
+    @cached_property
     def done(self) -> tuple[str, ...]:
         """The action of each past step as words."""
         return tuple(step.action for step in self.history)
@@ -107,7 +128,8 @@ class Situation:
         for step in reversed(self.history):
             if len(texts) < MOST_TEXTS and step.observation:
                 texts.setdefault(step.tool, step.observation)
-        parts = distinct(["", *(call.first for call in self.calls), *(call.second for call in self.calls)])
+        names = ["", *(call.first for call in self.calls), *(call.second for call in self.calls)]
+        parts = distinct([self.kinds.get(name, name) for name in names] if self.kinds else names)
         first, second = parts.places[1:].reshape(2, -1)
         phrases_PW = np.array([phrase_numbers(phrase) for phrase in parts.texts], np.int64)
         return Mentions(parts.texts, first, second, tuple(texts), find(phrases_PW, [*map(read, texts.values())]))

@@ -50,8 +50,8 @@ def word_relations(situation: Situation) -> Floats:
     task, state = _read([situation.task]), _read([situation.state])
     older = _read(dict.fromkeys(step.observation for step in history[:-1]), " . ")
     done = _read([step.args for step in history[-1:]]), _read([step.args for step in history[:-1]])
-    words = _ragged([_argument_words(action) for action in situation.actions])
-    pairs = _ragged([_action_pairs(action) for action in situation.actions])
+    words = _ragged([_argument_words(action) for action in situation.asked_actions])
+    pairs = _ragged([_action_pairs(action) for action in situation.asked_actions])
     in_words = words.shares_in([text % _WORD_TABLE for text in (task, state, _read(newest), older, *done)], _WORD_TABLE)
     around = _read([*newest, situation.state]) if newest else state
     in_pairs = pairs.shares_in([_pairs(text) for text in (task, around, older)], _PAIR_TABLE)
