@@ -16,6 +16,7 @@ from selector.mention_relations import MENTION_RELATIONS, mention_relations
 from selector.number_relations import NUMBER_RELATIONS, number_relations
 from selector.place_relations import PLACE_RELATIONS, place_relations
 from selector.situation import Situation
+from selector.together_relations import TOGETHER_RELATIONS, together_relations
 from selector.word_relations import WORD_RELATIONS, word_relations
 
 
@@ -34,6 +35,7 @@ FAMILIES = (
     Family(PLACE_RELATIONS, place_relations),
     Family(ASKED_RELATIONS, asked_relations),
     Family(DESCRIPTION_RELATIONS, description_relations),
+    Family(TOGETHER_RELATIONS, together_relations),
 )
 RELATIONS = tuple(name for family in FAMILIES for name in family.names)
 

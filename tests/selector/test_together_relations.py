@@ -1,0 +1,113 @@
+"""What stands beside a candidate's arguments in what was read."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selector.phrases import FUNCTION_WORDS
+from selector.situation import Situation
+from selector.together_relations import OF_OBJECT, TOGETHER_RELATIONS, clauses_of, together_relations
+from trajstore.render import PastStep
+from trajstore.schema import Candidate
+
+ORDERS = '{"orders": [{"id": "6892", "item": "teal bowl"}, {"id": "7329", "item": "red lamp"}]}'
+POLICY = "Templates by status: processing 'still_packing', shipped 'on_its_way', delivered 'has_arrived'."
+
+
+def relation(name: str, situation: Situation) -> list[float]:
+    return together_relations(situation)[:, TOGETHER_RELATIONS.index(name)].tolist()
+
+
+def asked(task: str, state: str, observations: list[str], *calls: tuple[str, ...]) -> Situation:
+    """Candidates of a tool with an object, and a place where there are three parts."""
+    history = tuple(PastStep("read", str(number), text) for number, text in enumerate(observations))
+    offered = (Candidate(one[0], dict(zip(("object", "place"), one[1:], strict=False))) for one in calls)
+    return Situation(task, state, history, tuple(offered))
+
+
+def test_the_record_that_holds_what_the_task_names_tells_which_number_is_meant():
+    situation = asked("Refund the teal bowl.", "", [ORDERS], ("refund", "6892"), ("refund", "7329"), ("refund", "1"))
+    bowl, lamp, unread = relation("asked words in a record with its object", situation)
+    assert bowl > lamp == unread == 0.0
+    assert relation("most asked words in a record with its object, of its tool", situation) == [1.0, 0.0, 0.0]
+
+
+def test_what_was_read_last_of_a_thing_is_told_apart_from_what_was_read_before():
+    read = ["In the box 1 there is a mug.", "In the box 1 there is nothing."]
+    situation = asked("Find the mug.", "", read, ("open", "box 1"))
+    assert relation("asked words in a record with its object", situation)[0] > 0.0
+    assert relation("asked words in the newest record with its object", situation) == [0.0]
+
+
+def test_a_clause_whose_words_were_read_elsewhere_answers_them():
+    situation = asked(
+        "Tell her where it is.", "", ['{"status": "shipped"}', POLICY], ("send", "on its way"), ("send", "has arrived")
+    )
+    shipped, delivered = relation("words in a clause with its object that other texts have", situation)
+    assert shipped > delivered == 0.0
+
+
+def test_two_things_that_one_clause_of_the_task_names_in_order_belong_together():
+    task = "I want the red block on the blue block, the blue block on the white block."
+    state = "The white block is on the red block. The blue block is on the table."
+    pairs = [
+        ("stack", "red block", "blue block"),
+        ("stack", "blue block", "red block"),
+        ("stack", "red block", "white block"),
+    ]
+    situation = asked(task, state, [], *pairs)
+    assert relation("object before place in a clause of the task", situation) == [1.0, 0.0, 0.0]
+    assert relation("object before place in a clause of the state", situation) == [0.0, 0.0, 0.0]
+    assert relation("what the task says of its object is so", situation) == [0.0, 0.0, 0.0]
+
+
+def test_what_the_task_says_is_so_once_the_state_says_it():
+    task = "The red block is on the blue block, the blue block is on the table."
+    situation = asked(task, "The blue block is on the table.", [], ("take", "blue block"), ("take", "red block"))
+    assert relation("what the task says of its object is so", situation) == [1.0, 0.0]
+    assert relation("what the task says of its object is not so", situation) == [1.0, 1.0]
+
+
+WORDS = st.sampled_from(["red", "cup", "box", "2", "the", "and", ",", ".", "{", "}", "(", ")", "\n"])
+TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
+NAMES = st.sampled_from(["", "cup", "red cup", "box 2", "2", "jar"])
+CALLS = st.lists(st.tuples(st.just("put"), NAMES, NAMES), min_size=1, max_size=4)
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), CALLS)
+def test_relations_are_shares_and_none_where_there_is_no_argument(task, state, observations, calls):
+    situation = asked(task, state, observations, *calls)
+    made = together_relations(situation)
+    assert made.shape == (len(calls), len(TOGETHER_RELATIONS))
+    assert ((made >= 0.0) & (made <= 1.0)).all()
+    mentions = situation.mentions
+    assert not made[mentions.first == 0].any()
+    assert not made[mentions.second == 0, OF_OBJECT:].any()
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), CALLS, st.randoms(use_true_random=False))
+def test_the_order_of_candidates_does_not_matter(task, state, observations, calls, random):
+    order = random.sample(range(len(calls)), len(calls))
+    made = together_relations(asked(task, state, observations, *calls))
+    found = together_relations(asked(task, state, observations, *(calls[place] for place in order)))
+    assert found == pytest.approx(made[order])
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=3), TEXTS)
+def test_object_and_place_are_in_one_record_where_all_their_words_are(pairs, text):
+    situation = asked("", text, [], *(("put", *pair) for pair in pairs))
+    records = [{word for clause in record for word in clause} for record in clauses_of(text)]
+    expected = [
+        float(bool(first and second) and any({*first.split(), *second.split()} <= record for record in records))
+        for first, second in pairs
+    ]
+    assert relation("object and place in one record", situation) == expected
+
+
+def test_function_words_ask_for_nothing():
+    task = " ".join(sorted(FUNCTION_WORDS))
+    situation = asked(task, "the cup is in the box", [], ("take", "cup"))
+    assert not np.delete(
+        together_relations(situation), TOGETHER_RELATIONS.index("object and place in one record")
+    ).any()
