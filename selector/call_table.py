@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ Numbers = NDArray[np.int64]
 ToolCall = tuple[str, str]  # a tool in lower case, and the whole action as words
 
 MOST_ROWS = 1 << 12
+NAMED = 1.5
+NUMBERED = 0.5
 
 
 class CallTable:
@@ -25,6 +28,7 @@ class CallTable:
         self._text = frozenset(words_of(text))
         self._row_shares = np.zeros(0, np.float64)
         self._words: dict[str, int] = {}
+        self._weights: list[float] = []
         self._tools: dict[str, int] = {}
         self._columns: dict[ToolCall, int] = {}
         self._bags_UW = np.zeros((0, 0), np.float32)
@@ -78,10 +82,10 @@ class CallTable:
 
     def shares_in(self, text: str) -> Floats:
         """Share of the words of each column's arguments that a text has, in [0, 1], 1 without arguments; shape (U,)."""
-        known = (self._words.get(word, -1) for word in {*words_of(text), ""})
+        known = (self._words.get(word, -1) for word in {*_words(text), ""})
         present = np.zeros(self._bags_UW.shape[1], np.float32)
         present[[number for number in known if 0 <= number < len(present)]] = 1.0
-        return np.asarray((self._bags_UW @ present) * self._bags_UW.max(axis=1, initial=0.0), np.float32)
+        return np.asarray(self._bags_UW**2 @ present, np.float32)
 
     def _add_columns(self, fresh: Sequence[ToolCall]) -> None:
         first = len(self._columns)
@@ -91,8 +95,9 @@ class CallTable:
         self._column_tools = np.concatenate([self._column_tools, tools])
         bags_UW = np.zeros((len(self._columns), len(self._words)), np.float32)
         bags_UW[:first, : self._bags_UW.shape[1]] = self._bags_UW
+        weights = np.array(self._weights, np.float32)
         for column, words in enumerate(numbered, start=first):
-            bags_UW[column, words] = len(words) ** -0.5
+            bags_UW[column, words] = weights[words] / np.sqrt((weights[words] ** 2).sum())
         self._bags_UW = bags_UW
         flat, starts = self._row_words
         more = self._cosines(np.array(flat, np.int64), np.array(starts, np.int64), bags_UW[first:])
@@ -104,7 +109,7 @@ class CallTable:
         self._rows |= {call: first + n for n, call in enumerate(fresh)}
         tools = np.array([self._tool(tool) for tool, _ in fresh], np.int64)
         self._row_tools = np.concatenate([self._row_tools, tools])
-        shares = [share_named(_words(_arguments(call)), self._text) for call in fresh]
+        shares = [share_named(tuple(dict.fromkeys(words_of(_arguments(call)))), self._text) for call in fresh]
         self._row_shares = np.concatenate([self._row_shares, shares])
         flat, starts = self._row_words
         begins = np.cumsum([0, *map(len, numbered)])[:-1]
@@ -119,10 +124,11 @@ class CallTable:
         if not len(starts):
             return np.zeros((0, len(bags_UW)), np.float32)
         width = bags_UW.shape[1]
+        weights = np.array(self._weights, np.float32)[flat]
         padded_WU = np.concatenate([bags_UW.T, np.zeros((1, len(bags_UW)), np.float32)])
-        summed = np.add.reduceat(padded_WU[np.minimum(flat, width)], starts)
-        lengths = np.diff(starts, append=len(flat))
-        return np.asarray(summed / np.sqrt(lengths)[:, None], np.float32)
+        summed = np.add.reduceat(padded_WU[np.minimum(flat, width)] * weights[:, None], starts)
+        lengths = np.sqrt(np.add.reduceat(weights**2, starts))
+        return np.asarray(summed / lengths[:, None], np.float32)
 
     def _forget_rows(self) -> None:
         self._rows, self._row_words = {}, ([], [])
@@ -130,7 +136,13 @@ class CallTable:
         self._alike_CU = np.zeros((0, len(self._columns)), np.float32)
 
     def _numbered(self, call: ToolCall) -> list[int]:
-        return [self._words.setdefault(word, len(self._words)) for word in _words(_arguments(call))]
+        return [self._number(word) for word in _words(_arguments(call))]
+
+    def _number(self, word: str) -> int:
+        number = self._words.setdefault(word, len(self._words))
+        if number == len(self._weights):
+            self._weights.append(NAMED if word in self._text else NUMBERED if "#" in word else 1.0)
+        return number
 
     def _tool(self, tool: str) -> int:
         return self._tools.setdefault(tool, len(self._tools))
@@ -153,4 +165,6 @@ def _arguments(call: ToolCall) -> str:
 @lru_cache(maxsize=1 << 15)
 def _words(text: str) -> tuple[str, ...]:
     """The different words of a text; the empty word where there are none, so that nothing equals nothing."""
-    return tuple(dict.fromkeys(words_of(text))) or ("",)
+    words = words_of(text)
+    parts = (f"{before}#{word}" if word.isdecimal() and before else word for before, word in pairwise(("", *words)))
+    return tuple(dict.fromkeys(parts)) or ("",)

@@ -6,6 +6,7 @@ It need not be certain: each path and each position counts by a softmax of how w
 state, and by whether what the task names was in sight there as it is now.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ TEMPERATURE = 0.15
 SOON = 4
 SOON_DECAY = 0.7
 FLOOR = 0.02
+RARITY = 1.0
 EXACT = 0.99
 DONE = 0.5
 LEAST_BELIEVED = 1e-4
@@ -120,7 +122,8 @@ class PathBook:
         self._near_SN = np.maximum(0.0, 1.0 - np.abs(named_N - SHARES[:, None]) / (SHARES[1] - SHARES[0]))
         states = [path.states_LD for path in paths]
         self._states_ND = np.concatenate(states).astype(np.float32) if states else np.zeros((0, 0), np.float32)
-        self._alignment = Alignment(len(lengths_P), int(lengths_P.max(initial=0)))
+        self._weights_PL, self._tool_weights_P = self._informative()
+        self._alignment = Alignment(self._weights_PL)
         pairs = [bridge.pairs for bridge in bridges]
         self._sights = SightTable([sights[place] for place in told], pairs, self._is_step.shape[1])
         self._bound: dict[tuple[int, Pairs], Numbers] = {}
@@ -173,7 +176,16 @@ class PathBook:
             self._table.is_same_tool(rows, slice(self._own)), SAME_TOOL + (1 - SAME_TOOL) * alike, -np.inf
         )
         for step, match_U in zip(done[kept:], match_TU, strict=True):
-            self._alignment.add(step, match_U[self._steps_PL])
+            weights_P = np.array([weights.get(step[0], 1.0) for weights in self._tool_weights_P])
+            self._alignment.add(step, self._weights_PL * match_U[self._steps_PL], weights_P)
+
+    def _informative(self) -> tuple[Floats, list[dict[str, float]]]:
+        """How much each step tells of where a path stands, (P, L), and a call of each tool: less if a path has many."""
+        weights_P = [{tool: times**-RARITY for tool, times in Counter(tools).items()} for tools in self._tools_P]
+        weights_PL = np.ones(self._is_step.shape)
+        for row, weights, tools in zip(weights_PL, weights_P, self._tools_P, strict=True):
+            row[: len(tools)] = [weights[tool] for tool in tools]
+        return weights_PL, weights_P
 
     def _believed(self, situation: Situation, state_D: NDArray[np.floating]) -> Floats:
         """How far each path is believed to stand before each of its steps now; shape (P, L), 1 in all."""

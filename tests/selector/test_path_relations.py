@@ -140,24 +140,39 @@ def test_alignment_scores_are_those_of_the_recursion(done: int, stored: int, ran
     rng = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]  # a random.Random
     match_TL = np.where(rng.random((done, stored)) < 0.5, rng.random((done, stored)), -np.inf)
 
+    weights_L, weights_T = rng.random(stored), rng.random(done)
+
     @cache
     def best(steps: int, place: int) -> float:
         if not steps and not place:
             return 0.0
         ways = [-np.inf]
-        ways += [best(steps - 1, place) - SKIP_DONE] if steps else []
-        ways += [best(steps, place - 1) - SKIP_STORED] if place else []
+        ways += [best(steps - 1, place) - SKIP_DONE * weights_T[steps - 1]] if steps else []
+        ways += [best(steps, place - 1) - SKIP_STORED * weights_L[place - 1]] if place else []
         ways += [best(steps - 1, place - 1) + match_TL[steps - 1, place - 1]] if steps and place else []
         return float(max(ways))
 
-    alignment = Alignment(1, stored)
+    alignment = Alignment(weights_L[None, :])
     for step in range(done):
-        alignment.add(step, match_TL[step][None, :])
+        alignment.add(step, match_TL[step][None, :], weights_T[step : step + 1])
     assert alignment.scores[0] == pytest.approx(np.array([best(done, place) for place in range(stored + 1)]))
     pairs = alignment.pairs(0, stored)
-    skipped = SKIP_DONE * (done - len(pairs)) + SKIP_STORED * (stored - len(pairs))
+    steps, places = ({pair[side] for pair in pairs} for side in (0, 1))
+    skipped = SKIP_DONE * sum(weights_T[step] for step in range(done) if step not in steps)
+    skipped += SKIP_STORED * sum(weights_L[place] for place in range(stored) if place not in places)
     assert sum(match_TL[pair] for pair in pairs) - skipped == pytest.approx(best(done, stored))
     assert pairs == sorted(pairs)
+
+
+def test_what_a_path_does_once_tells_more_of_it_than_how_often_it_looked_around() -> None:
+    rooms = [("go", name) for name in ("hall", "attic", "cellar", "yard")]
+    heated = path("warm cup", *rooms, ("take", "cup"), ("heat", "cup"))
+    cooled = path("chill cup", rooms[0], ("take", "cup"), ("cool", "cup"))
+    sights = [sights_of(one.task, one.args, [""] * len(one.args)) for one in (heated, cooled)]
+    stored = PathBook("chill cup", [heated, cooled], [Bridge((), 0.5), Bridge((), 0.0)], sights)
+    seen = situation("chill cup", [*rooms, ("take", "cup")], [("heat", "cup"), ("cool", "cup")])
+    heat, cool = stored.relations(seen, HERE)[:, PATH_RELATIONS.index("paths do it next")]
+    assert cool > heat
 
 
 @given(st.lists(WORDS, max_size=8), st.lists(WORDS, max_size=8))
