@@ -165,7 +165,8 @@ def candidates_to_mask(situation: Situation, loop: Loop) -> Reasons:
 def repeated_here(situation: Situation, config: LoopConfig, is_shown: IsShown = never_shown) -> Reasons:
     """Reason by place of each grounded action that brought the same `action_repeats` times in this very state.
 
-    None where successes did it as often: to look again and again is how one sees water boil.
+    None where successes did it as often: to look again and again is how one sees water boil.  Nor where its object was
+    treated in a new way since: what is put away wet may have been dried.
     """
     if not situation.is_grounded:
         return {}
@@ -180,8 +181,18 @@ def repeated_here(situation: Situation, config: LoopConfig, is_shown: IsShown = 
         for place, (candidate, action) in enumerate(zip(situation.candidates, situation.actions, strict=True))
         if candidate.args
         and times.get(action, 0) >= config.action_repeats
+        and not _is_thing_changed(situation, place)
         and not is_shown(candidate.tool, times[action])
     }
+
+
+def _is_thing_changed(situation: Situation, place: int) -> bool:
+    """Whether something was done with the candidate's object, for the first time, since the candidate was last done."""
+    thing, action = situation.objects[place], situation.actions[place]
+    last = max(number for number, done in enumerate(situation.done) if done == action)
+    known = frozenset(situation.done[: last + 1])
+    since = situation.history[last + 1 :]
+    return any(f" {thing} " in f" {one.args} " and one.action not in known and not one.failed for one in since)
 
 
 def refused_here(situation: Situation) -> Reasons:

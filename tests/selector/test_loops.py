@@ -87,6 +87,19 @@ def test_an_action_that_saw_something_else_or_was_elsewhere_is_not_masked(other)
     assert masked(among(OPEN, LOOK, history=(LOCKED, other)), CONFIG) == {}
 
 
+def test_what_was_done_in_vain_may_be_done_again_once_its_object_was_treated_in_a_new_way():
+    put = Candidate("put", {"object": "cup", "place": "shelf"})
+    seen = [PastStep("put", "cup shelf", "It stands there.", state="hall")] * 2
+    for between, is_masked in (
+        (PastStep("wash", "cup basin", "It is clean.", state="hall"), False),
+        (PastStep("wash", "pan basin", "It is clean.", state="hall"), True),
+        (PastStep("wash", "cup basin", "There is no water.", state="hall", failed=True), True),
+    ):
+        assert (0 in masked(among(put, LOOK, history=(*seen, between)), CONFIG)) == is_masked
+    known = PastStep("wash", "cup basin", "It is clean.", state="hall")
+    assert 0 in masked(among(put, LOOK, history=(known, *seen, known)), CONFIG)
+
+
 def test_as_many_repeats_as_the_settings_say_make_an_action_a_loop():
     patient = LoopConfig(action_repeats=3)
     assert masked(among(OPEN, LOOK, history=(LOCKED,) * 2), patient) == {}
