@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from selector.fitting import Example, Penalties, fit, log_probability
+from selector.gain import penalties_with_paths
 from selector.learning import LearningConfig, build_examples, know
-from selector.path_gain import penalties_with_paths
 from trajstore import TrajectoryStore
 from trajstore.embedding import make_embedder
 

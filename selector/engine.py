@@ -150,7 +150,7 @@ class Engine:
         its weight is that of the examples near in all three keys.
         """
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
-        features = state_features(situation, self.config.retrieval.keys)
+        features = state_features(situation, self.config.retrieval.keys, self.learned.knowledge.decisive)
         logits = self.learned.model.logits(assessment.experts, features, tools, action_features(situation, paths))
         if self._policy is not None:
             logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)

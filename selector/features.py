@@ -13,13 +13,16 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.decisive_words import MOST_DECISIVE, NONE_DECISIVE, DecisiveWords
 from selector.reading import first_words
 from selector.situation import Situation
 from trajstore.embedding import word_hashes
 from trajstore.render import PastStep
 from trajstore.retriever import Keys
 
-STATE_FEATURES = 4096
+HASHED = 4096
+STATE_FEATURES = HASHED + MOST_DECISIVE
+DECISIVE = 2.0  # as strong as a weight that is drawn back a quarter as much
 ALL_KEYS = Keys()
 Entries = tuple[list[int], list[float]]
 
@@ -32,7 +35,7 @@ class Sparse:
     values: NDArray[np.float64]
 
 
-def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
+def state_features(situation: Situation, keys: Keys = ALL_KEYS, decisive: DecisiveWords = NONE_DECISIVE) -> Sparse:
     """Hashed features of the situation: words by field, and the order of steps; about 150 entries.
 
     A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
@@ -50,6 +53,8 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS) -> Sparse:
         ]
     if keys.order:
         parts.append(_order_features(situation.history))
+    told = decisive.places_in(situation) if keys.state else []
+    parts.append(([HASHED + place for place in told], [DECISIVE] * len(told)))
     places, values = (chain.from_iterable(columns) for columns in zip(*parts, strict=True))
     return Sparse(np.array([*places], np.int64), np.array([*values], np.float64))
 
@@ -66,7 +71,7 @@ def _field(name: str, text: str, most: int, scale: float) -> Entries:
 def _entries(hashes: Sequence[int], weights: Iterable[float]) -> Entries:
     """Places and values of features: lists, as there are too few of them for a call of NumPy to pay."""
     values = [weight if code & 1 else -weight for code, weight in zip(hashes, weights, strict=True)]
-    return [(code >> 1) % STATE_FEATURES for code in hashes], values
+    return [(code >> 1) % HASHED for code in hashes], values
 
 
 def _order_features(history: Sequence[PastStep]) -> Entries:

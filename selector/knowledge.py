@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, vouched
+from selector.decisive_words import NONE_DECISIVE, DecisiveWords
 from selector.follow import Nearby, Paths, find_paths
 from selector.offer import MOST_OFFERS, Offer
 from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
@@ -102,6 +103,7 @@ class Knowledge:
         self.action_order = OrderModel(1)
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
+        self._decisive = NONE_DECISIVE
         self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
         self._descriptions = lru_cache(MOST_OFFERS)(partial(_described, experience))
 
@@ -127,6 +129,15 @@ class Knowledge:
     def use_clusters(self, clusters: StateClusters) -> None:
         """Tell states apart by these clusters from now on."""
         self.outcomes.use_clusters(clusters, self.retriever.states)
+
+    @property
+    def decisive(self) -> DecisiveWords:
+        """The words on which the next tool depends."""
+        return self._decisive
+
+    def use_decisive(self, decisive: DecisiveWords) -> None:
+        """Take it from now on that the next tool depends on these words."""
+        self._decisive = decisive
 
     def use_words(self, words: WordWeights) -> None:
         """Take it from now on that words of tasks matter as much as this when paths are compared with."""

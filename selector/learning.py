@@ -9,6 +9,7 @@ import numpy as np
 from selector.choice_model import ChoiceModel, action_features
 from selector.clusters import find_clusters
 from selector.corroboration import CorroborationConfig
+from selector.decisive_words import MOST_DECISIONS, NONE_DECISIVE, DecisiveWords, find_decisive, moment_of
 from selector.features import state_features
 from selector.fitting import (
     EVERYTHING,
@@ -21,10 +22,10 @@ from selector.fitting import (
     with_interplay,
 )
 from selector.follow import PathModel
+from selector.gain import paths_help, penalties_with_paths, without_paths, without_words, words_help
 from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.lessons import lessons, wrong_steps
-from selector.path_gain import paths_help, penalties_with_paths
 from selector.situation import Situation, place_of, situation_at
 from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.embedding import Embedder
@@ -33,7 +34,7 @@ from trajstore.retriever import Retriever, RetrieverConfig
 from trajstore.schema import Candidate, Trajectory
 
 HoldOut = Literal["group", "family"]
-PATH_DECISIONS = 1000
+TRIAL_DECISIONS = 1000
 SAME_TASK_SHARE = 0.5
 WRONG_DECISIONS = 0.25
 OnExample = Callable[[int, int], None]
@@ -72,6 +73,7 @@ class Fitted:
     paths: PathModel
     familiar: Familiar
     words: WordWeights = NO_WEIGHTS
+    decisive: DecisiveWords = NONE_DECISIVE
 
 
 def learn(
@@ -120,19 +122,32 @@ def fit_model(
     can_use_paths = _tells_tasks_apart(knowledge) and _are_described(trajectories)
     words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
     knowledge.use_words(words)
-    uses_paths = can_use_paths and _should_use_paths(knowledge, trajectories, config)
+    uses_paths, uses_decisive = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
+    decisive = decisive_words(knowledge, trajectories, config) if uses_decisive else NONE_DECISIVE
+    knowledge.use_decisive(decisive)
     made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
     examples = list(_reported(made, config.decisions, on_example))
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
     model = with_interplay(fit(examples, len(knowledge.experience.tools), penalties), examples, config.seed)
-    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words)
+    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words, decisive)
 
 
-def _should_use_paths(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig) -> bool:
-    """Whether relations to stored paths help to choose on some of the decisions, as units that are left out tell."""
-    few = replace(config, decisions=min(config.decisions, PATH_DECISIONS))
-    examples = list(build_examples(knowledge, trajectories, few, with_paths=True))
-    return paths_help(examples, len(knowledge.experience.tools), config.penalties)
+def _what_helps(
+    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, can_use_paths: bool
+) -> tuple[bool, bool]:
+    """Whether relations to stored paths, and decisive words, help to choose on some decisions of units left out."""
+    decisive = decisive_words(knowledge, trajectories, config, of_even_units=True)
+    if not (can_use_paths or decisive.words):
+        return False, False
+    knowledge.use_decisive(decisive)
+    few, tools = replace(config, decisions=min(config.decisions, TRIAL_DECISIONS)), len(knowledge.experience.tools)
+    examples = list(build_examples(knowledge, trajectories, few, with_paths=can_use_paths))
+    uses_paths = can_use_paths and paths_help([without_words(one) for one in examples], tools, config.penalties)
+    if not decisive.words:
+        return uses_paths, False
+    penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
+    asked = examples if uses_paths else [without_paths(one) for one in examples]
+    return uses_paths, words_help(asked, tools, penalties)
 
 
 def _are_described(trajectories: Sequence[Trajectory]) -> bool:
@@ -174,6 +189,28 @@ def build_examples(
             yield from (replace(one, unit=unit) for one in made)
 
 
+def decisive_words(
+    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, of_even_units: bool = False
+) -> DecisiveWords:
+    """The words on which the next tool depended in at most MOST_DECISIONS decisions of successful trajectories.
+
+    Or in those of units with even numbers alone, so that the others can be asked whether they help.
+    """
+    rng, weights = np.random.default_rng(config.seed), knowledge.experience.weights
+    share = MOST_DECISIONS / max(sum(len(one.steps) for one in trajectories), 1)
+    units: dict[str, int] = {}
+    moments = []
+    for number, trajectory in enumerate(trajectories):
+        unit = units.setdefault(holdout_unit(trajectory, number, config.hold_out), len(units))
+        if weights[number] <= 0.0 or (of_even_units and unit % 2):
+            continue
+        playback = play_back(trajectory)
+        for position, step in enumerate(trajectory.steps):
+            if rng.random() < share:
+                moments.append(moment_of(situation_at(playback, position, ()), step.tool, unit))
+    return find_decisive(moments)
+
+
 def known_tools(experience: Experience) -> tuple[Candidate, ...]:
     """Every tool that was ever called, as a bare candidate."""
     names = experience.tools.names
@@ -193,7 +230,8 @@ def example(
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
     tools = candidates.tools[candidates.tool_of]
-    words, paths = state_features(situation, knowledge.retriever.config.keys), assessment.paths
+    words = state_features(situation, knowledge.retriever.config.keys, knowledge.decisive)
+    paths = assessment.paths
     return Example(
         assessment.experts,
         words,

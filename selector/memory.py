@@ -138,6 +138,7 @@ class Memory:
         knowledge.learn_all(Stored(finals, self._reported(), self._clusters(loaded.retriever.states)))
         fitted = self._model(knowledge, loaded.read)
         knowledge.use_words(fitted.words)
+        knowledge.use_decisive(fitted.decisive)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
@@ -159,7 +160,9 @@ class Memory:
         config = self._settings.config
         learning = LearningConfig(config.hold_out, config.decisions, config.penalties, self._settings.seed)
         fitted = fit_model(knowledge, read(), learning, self._tell("learning"))
-        content = to_bytes(FittedModel(fitted.model, fitted.paths, fitted.familiar, rows, fitted.words))
+        content = to_bytes(
+            FittedModel(fitted.model, fitted.paths, fitted.familiar, rows, fitted.words, fitted.decisive)
+        )
         self._store.put_artifact(name, key, content)
         return from_bytes(content)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from selector.choice_model import ChoiceModel
 from selector.crosses import CROSSES
+from selector.decisive_words import NONE_DECISIVE, DecisiveWords
 from selector.features import STATE_FEATURES
 from selector.fitting import Familiar
 from selector.follow import FEATURES as PATH_FEATURES
@@ -32,6 +33,7 @@ class FittedModel:
     familiar: Familiar
     rows: int
     words: WordWeights = NO_WEIGHTS
+    decisive: DecisiveWords = NONE_DECISIVE
 
 
 def to_bytes(fitted: FittedModel) -> bytes:
@@ -47,6 +49,7 @@ def to_bytes(fitted: FittedModel) -> bytes:
         paths=fitted.paths.weights,
         familiar=np.array([fitted.familiar.step, fitted.familiar.task]),
         rows=np.array(fitted.rows),
+        decisive=np.array([*fitted.decisive.words], np.str_).reshape(-1, 2),
         words=np.array(list(fitted.words.weights), np.str_),
         word_weights=np.array(list(fitted.words.weights.values()), np.float64),
     )
@@ -66,11 +69,12 @@ def from_bytes(content: bytes) -> FittedModel:
             rows = int(archive["rows"])
             weights = archive["word_weights"].astype(np.float64)
             words = WordWeights(dict(zip(map(str, archive["words"].tolist()), weights.tolist(), strict=True)))
+            decisive = DecisiveWords(tuple((str(tool), str(word)) for tool, word in archive["decisive"].tolist()))
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
     if not (_is_whole(model, paths) and _fits(model) and np.isfinite(weights).all()):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
-    return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words)
+    return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words, decisive)
 
 
 def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:

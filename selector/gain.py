@@ -1,4 +1,4 @@
-"""Whether relations to stored paths help to choose, by decisions of tasks that the weights were not fitted to."""
+"""What helps to choose, by decisions of tasks that the weights were not fitted to: stored paths, decisive words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from selector.choice_model import ActionFeatures, ChoiceModel
+from selector.features import HASHED, Sparse
 from selector.fitting import Example, Penalties, fit, log_probability
 from selector.relations import RELATIONS
 
@@ -29,10 +30,14 @@ class Gain:
     left: float = 0.0
 
     @property
+    def is_credible(self) -> bool:
+        """Whether it lies at least LEAST_DEVIATIONS standard errors above nothing."""
+        return self.value > 0.0 and self.value >= LEAST_DEVIATIONS * self.standard_error
+
+    @property
     def is_worthwhile(self) -> bool:
         """Whether it is at least LEAST_SHARE of what is left, and LEAST_DEVIATIONS standard errors from nothing."""
-        is_large = self.value > 0.0 and self.value >= LEAST_SHARE * self.left
-        return is_large and self.value >= LEAST_DEVIATIONS * self.standard_error
+        return self.is_credible and self.value >= LEAST_SHARE * self.left
 
 
 def paths_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
@@ -55,6 +60,24 @@ def gain_of_paths(examples: Sequence[Example], tools: int, penalties: Penalties)
         units += [one.unit for one in asked]
     found = _clustered(np.array(told) - np.array(bare), np.array(units))
     return replace(found, left=-float(np.mean(bare)) if bare else 0.0)
+
+
+def words_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
+    """Whether decisive words, found in decisions of units with even numbers alone, credibly help in the others."""
+    fitted = [one for one in examples if one.unit % 2 == 0]
+    asked = [one for one in examples if one.unit % 2 and not one.is_wrong]
+    if not (fitted and asked):
+        return False
+    told = _log_probabilities(asked, fit(fitted, tools, penalties))
+    bare = [without_words(one) for one in asked]
+    untold = _log_probabilities(bare, fit([without_words(one) for one in fitted], tools, penalties))
+    return _clustered(np.array(told) - np.array(untold), np.array([one.unit for one in asked])).is_credible
+
+
+def without_words(example: Example) -> Example:
+    """The example without decisive words."""
+    is_hashed = example.features.places < HASHED
+    return replace(example, features=Sparse(example.features.places[is_hashed], example.features.values[is_hashed]))
 
 
 def penalties_with_paths(penalties: Penalties) -> Penalties:

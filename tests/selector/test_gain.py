@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_worlds import decide, knowledge_of, learned_from
 
+from selector.gain import Gain, gain_of_paths, without_paths
 from selector.learning import LearningConfig, build_examples, decision_shares, fit_model
 from selector.model_file import FittedModel, from_bytes, to_bytes
-from selector.path_gain import Gain, gain_of_paths, without_paths
 from selector.path_relations import PATH_RELATIONS
 from selector.relations import RELATIONS
 from selector.situation import Situation
