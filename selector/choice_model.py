@@ -18,6 +18,7 @@ from selector.interplay import Interplay
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
 from selector.relations import RELATIONS, relations
 from selector.situation import Situation
+from selector.together_relations import NOTHING_USUAL
 
 Floats = NDArray[np.float64]
 
@@ -33,14 +34,17 @@ class ActionFeatures:
     crosses: NDArray[np.int64]
 
 
-def action_features(situation: Situation, paths: Floats | None = None) -> ActionFeatures | None:
+def action_features(
+    situation: Situation, paths: Floats | None = None, usual: NDArray[np.int64] = NOTHING_USUAL
+) -> ActionFeatures | None:
     """Features of the situation's candidates; None where none of them has more than a tool's name.
 
-    `paths` (K, len(PATH_RELATIONS)), where they are asked for, are further relations.
+    `paths` (K, len(PATH_RELATIONS)), where they are asked for, are further relations; `usual` are the numbers of words
+    that most tasks have.
     """
     if not situation.is_described:
         return None
-    related = relations(situation)
+    related = relations(situation, usual)
     if paths is not None:
         related = np.concatenate([related, paths], axis=1)
     return ActionFeatures(related, crosses(situation))

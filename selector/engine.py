@@ -150,8 +150,10 @@ class Engine:
         its weight is that of the examples near in all three keys.
         """
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
-        features = state_features(situation, self.config.retrieval.keys, self.learned.knowledge.decisive)
-        logits = self.learned.model.logits(assessment.experts, features, tools, action_features(situation, paths))
+        known = self.learned.knowledge
+        features = state_features(situation, self.config.retrieval.keys, known.decisive)
+        actions = action_features(situation, paths, known.usual)
+        logits = self.learned.model.logits(assessment.experts, features, tools, actions)
         if self._policy is not None:
             logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)
         if situation.is_grounded:

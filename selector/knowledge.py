@@ -21,6 +21,7 @@ from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
+from selector.together_relations import NOTHING_USUAL
 from selector.values import ValueConfig
 from selector.word_weights import WordWeights
 from trajstore.allowed import Allowed, all_but
@@ -104,6 +105,7 @@ class Knowledge:
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
         self._decisive = NONE_DECISIVE
+        self._usual = NOTHING_USUAL
         self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
         self._descriptions = lru_cache(MOST_OFFERS)(partial(_described, experience))
 
@@ -138,6 +140,15 @@ class Knowledge:
     def use_decisive(self, decisive: DecisiveWords) -> None:
         """Take it from now on that the next tool depends on these words."""
         self._decisive = decisive
+
+    @property
+    def usual(self) -> NDArray[np.int64]:
+        """The numbers of words that most tasks have; shape (U,)."""
+        return self._usual
+
+    def use_usual(self, usual: NDArray[np.int64]) -> None:
+        """Take it from now on that most tasks have these words."""
+        self._usual = usual
 
     def use_words(self, words: WordWeights) -> None:
         """Take it from now on that words of tasks matter as much as this when paths are compared with."""

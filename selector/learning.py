@@ -1,5 +1,6 @@
 """Turns stored trajectories into what the engine knows: experience, order models and a fitted choice model."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -26,7 +27,9 @@ from selector.gain import paths_help, penalties_with_paths, without_paths, witho
 from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.lessons import lessons, wrong_steps
+from selector.reading import numbers_of
 from selector.situation import Situation, place_of, situation_at
+from selector.together_relations import NOTHING_USUAL
 from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back
@@ -36,6 +39,7 @@ from trajstore.schema import Candidate, Trajectory
 HoldOut = Literal["group", "family"]
 TRIAL_DECISIONS = 1000
 SAME_TASK_SHARE = 0.5
+USUAL_SHARE = 0.5
 WRONG_DECISIONS = 0.25
 OnExample = Callable[[int, int], None]
 
@@ -74,6 +78,7 @@ class Fitted:
     familiar: Familiar
     words: WordWeights = NO_WEIGHTS
     decisive: DecisiveWords = NONE_DECISIVE
+    usual: np.ndarray = field(default_factory=lambda: NOTHING_USUAL)
 
 
 def learn(
@@ -120,6 +125,7 @@ def fit_model(
     The knowledge takes the words' weights from now on.
     """
     can_use_paths = _tells_tasks_apart(knowledge) and _are_described(trajectories)
+    knowledge.use_usual(usual_words(knowledge))
     words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
     knowledge.use_words(words)
     uses_paths, uses_decisive = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
@@ -129,7 +135,7 @@ def fit_model(
     examples = list(_reported(made, config.decisions, on_example))
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
     model = with_interplay(fit(examples, len(knowledge.experience.tools), penalties), examples, config.seed)
-    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words, decisive)
+    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words, decisive, knowledge.usual)
 
 
 def _what_helps(
@@ -189,6 +195,16 @@ def build_examples(
             yield from (replace(one, unit=unit) for one in made)
 
 
+def usual_words(knowledge: Knowledge) -> np.ndarray:
+    """The numbers of the words that the tasks of most trajectories have; shape (U,)."""
+    times = np.bincount(knowledge.experience.trajectory_column("goal"))
+    total: Counter[int] = Counter()
+    for goal, count in zip(knowledge.experience.goal_names, times.tolist(), strict=False):
+        total.update(dict.fromkeys(numbers_of(goal).tolist(), count))
+    most = USUAL_SHARE * times.sum()
+    return np.array(sorted(number for number, count in total.items() if count > most), np.int64)
+
+
 def decisive_words(
     knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, of_even_units: bool = False
 ) -> DecisiveWords:
@@ -236,7 +252,9 @@ def example(
         assessment.experts,
         words,
         tools,
-        action_features(situation, knowledge.path_relations(situation, goals, left) if with_paths else None),
+        action_features(
+            situation, knowledge.path_relations(situation, goals, left) if with_paths else None, knowledge.usual
+        ),
         chosen,
         1.0,
         paths.features_PF,

@@ -139,6 +139,7 @@ class Memory:
         fitted = self._model(knowledge, loaded.read)
         knowledge.use_words(fitted.words)
         knowledge.use_decisive(fitted.decisive)
+        knowledge.use_usual(fitted.usual)
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)
@@ -161,7 +162,7 @@ class Memory:
         learning = LearningConfig(config.hold_out, config.decisions, config.penalties, self._settings.seed)
         fitted = fit_model(knowledge, read(), learning, self._tell("learning"))
         content = to_bytes(
-            FittedModel(fitted.model, fitted.paths, fitted.familiar, rows, fitted.words, fitted.decisive)
+            FittedModel(fitted.model, fitted.paths, fitted.familiar, rows, fitted.words, fitted.decisive, fitted.usual)
         )
         self._store.put_artifact(name, key, content)
         return from_bytes(content)

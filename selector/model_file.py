@@ -2,9 +2,10 @@
 
 import io
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selector.choice_model import ChoiceModel
 from selector.crosses import CROSSES
@@ -17,6 +18,7 @@ from selector.interplay import Interplay
 from selector.knowledge import EXPERTS
 from selector.path_relations import PATH_RELATIONS
 from selector.relations import RELATIONS
+from selector.together_relations import NOTHING_USUAL
 from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.errors import DamagedStore
 
@@ -34,6 +36,7 @@ class FittedModel:
     rows: int
     words: WordWeights = NO_WEIGHTS
     decisive: DecisiveWords = NONE_DECISIVE
+    usual: NDArray[np.int64] = field(default_factory=lambda: NOTHING_USUAL)
 
 
 def to_bytes(fitted: FittedModel) -> bytes:
@@ -50,6 +53,7 @@ def to_bytes(fitted: FittedModel) -> bytes:
         familiar=np.array([fitted.familiar.step, fitted.familiar.task]),
         rows=np.array(fitted.rows),
         decisive=np.array([*fitted.decisive.words], np.str_).reshape(-1, 2),
+        usual=fitted.usual,
         words=np.array(list(fitted.words.weights), np.str_),
         word_weights=np.array(list(fitted.words.weights.values()), np.float64),
     )
@@ -70,11 +74,12 @@ def from_bytes(content: bytes) -> FittedModel:
             weights = archive["word_weights"].astype(np.float64)
             words = WordWeights(dict(zip(map(str, archive["words"].tolist()), weights.tolist(), strict=True)))
             decisive = DecisiveWords(tuple((str(tool), str(word)) for tool, word in archive["decisive"].tolist()))
+            usual = archive["usual"].astype(np.int64)
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
     if not (_is_whole(model, paths) and _fits(model) and np.isfinite(weights).all()):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
-    return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words, decisive)
+    return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words, decisive, usual)
 
 
 def _is_whole(model: ChoiceModel, paths: PathModel) -> bool:

@@ -16,7 +16,7 @@ from selector.mention_relations import MENTION_RELATIONS, mention_relations
 from selector.number_relations import NUMBER_RELATIONS, number_relations
 from selector.place_relations import PLACE_RELATIONS, place_relations
 from selector.situation import Situation
-from selector.together_relations import TOGETHER_RELATIONS, together_relations
+from selector.together_relations import NOTHING_USUAL, TOGETHER_RELATIONS, together_relations
 from selector.word_relations import WORD_RELATIONS, word_relations
 
 
@@ -35,11 +35,14 @@ FAMILIES = (
     Family(PLACE_RELATIONS, place_relations),
     Family(ASKED_RELATIONS, asked_relations),
     Family(DESCRIPTION_RELATIONS, description_relations),
-    Family(TOGETHER_RELATIONS, together_relations),
 )
-RELATIONS = tuple(name for family in FAMILIES for name in family.names)
+RELATIONS = (*(name for family in FAMILIES for name in family.names), *TOGETHER_RELATIONS)
 
 
-def relations(situation: Situation) -> NDArray[np.float64]:
-    """All relations of the situation's candidates; shape (K, len(RELATIONS)), about 0 to 1 each."""
-    return np.concatenate([family.compute(situation) for family in FAMILIES], axis=1)
+def relations(situation: Situation, usual: NDArray[np.int64] = NOTHING_USUAL) -> NDArray[np.float64]:
+    """All relations of the situation's candidates; shape (K, len(RELATIONS)), about 0 to 1 each.
+
+    `usual` are the numbers of words that most tasks have.
+    """
+    parts = [family.compute(situation) for family in FAMILIES]
+    return np.concatenate([*parts, together_relations(situation, usual)], axis=1)

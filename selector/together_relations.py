@@ -41,6 +41,7 @@ TOGETHER_RELATIONS = (
     "object before place in a clause of the state",
 )
 OF_OBJECT = 7
+NOTHING_USUAL: Numbers = np.zeros(0, np.int64)
 MOST_TEXTS = 12
 _RECORD = re.compile(r"(?<=[.!?;])\s+|[\n{}]")
 _CLAUSE = re.compile(r"[,:;.]\s|\band\b|\bthen\b|\?|!")
@@ -59,14 +60,17 @@ class Page:
     texts: Numbers
 
 
-def together_relations(situation: Situation) -> Floats:
-    """What stands beside each candidate's first two arguments; shape (K, len(TOGETHER_RELATIONS)), 0 to 1 each."""
+def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> Floats:
+    """What stands beside each candidate's first two arguments; shape (K, len(TOGETHER_RELATIONS)), 0 to 1 each.
+
+    `usual` are the numbers of words that most tasks have: they ask for nothing that tells one thing from another.
+    """
     mentions = situation.mentions
     phrases_PW = np.array([phrase_numbers(phrase) for phrase in mentions.phrases], np.int64)
     if len(phrases_PW) < 2:
         return np.zeros((len(mentions.first), len(TOGETHER_RELATIONS)))
     read, task, state = _joined([*map(page_of, _texts(situation))]), page_of(situation.task), page_of(situation.state)
-    asked_A = np.unique(task.words[task.is_content])
+    asked_A = np.setdiff1d(task.words[task.is_content], usual)
     book = _Book(phrases_PW, np.unique(np.concatenate([phrases_PW.ravel(), asked_A])))
     records_VR, clauses_VC = (book.located(read, parts) for parts in (read.records, read.clauses))
     in_PR, in_PC = book.holding(records_VR), book.holding(clauses_VC)

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_worlds import knowledge_of
 
+from selector.learning import usual_words
 from selector.phrases import FUNCTION_WORDS
+from selector.reading import numbers_of
 from selector.situation import Situation
 from selector.together_relations import OF_OBJECT, TOGETHER_RELATIONS, clauses_of, together_relations
 from trajstore.render import PastStep
-from trajstore.schema import Candidate
+from trajstore.schema import Candidate, Step, Task, Trajectory
 
 ORDERS = '{"orders": [{"id": "6892", "item": "teal bowl"}, {"id": "7329", "item": "red lamp"}]}'
 POLICY = "Templates by status: processing 'still_packing', shipped 'on_its_way', delivered 'has_arrived'."
@@ -31,6 +34,19 @@ def test_the_record_that_holds_what_the_task_names_tells_which_number_is_meant()
     bowl, lamp, unread = relation("asked words in a record with its object", situation)
     assert bowl > lamp == unread == 0.0
     assert relation("most asked words in a record with its object, of its tool", situation) == [1.0, 0.0, 0.0]
+
+
+def test_words_that_most_tasks_have_ask_for_nothing():
+    situation = asked("Refund the teal bowl.", "", [ORDERS], ("refund", "6892"), ("refund", "7329"))
+    place = TOGETHER_RELATIONS.index("asked words in a record with its object")
+    assert together_relations(situation, np.unique(numbers_of("a teal bowl")))[:, place].tolist() == [0.0, 0.0]
+
+
+def test_usual_are_the_words_that_more_than_half_of_the_trajectories_have_in_their_task():
+    step = Step(0, "refund", args={"object": "1"}, outcome="ok")
+    tasks = ("Refund the bowl of Ann", "Refund the lamp of Bob", "Send the lamp to Eve")
+    stored = [Trajectory(task=Task(text), steps=(step,), success=True) for text in tasks]
+    assert usual_words(knowledge_of(stored)).tolist() == sorted(numbers_of("refund the lamp of").tolist())
 
 
 def test_what_was_read_last_of_a_thing_is_told_apart_from_what_was_read_before():
