@@ -30,7 +30,7 @@ from grpo.losses import clipped_surrogate
 from grpo.tool_network import ToolNetwork
 from grpo.tool_policy import PolicyShape, ToolPolicy, initial_weights
 from grpo.updating import TrainingBatch, Updater
-from selector.features import STATE_FEATURES
+from selector.features import HASHED
 from selector.situation import Situation
 from trajstore.embedding import make_embedder
 from trajstore.render import PastStep
@@ -218,7 +218,7 @@ def synthetic_decision(rng: np.random.Generator) -> EncodedDecision:
         task,
         state,
         history,
-        rng.integers(STATE_FEATURES, size=WORDS),
+        rng.integers(HASHED, size=WORDS),
         rng.random(WORDS).astype(np.float32),
         offered_K,
         offered_K % TOOL_ROWS,

@@ -23,7 +23,7 @@ from grpo.encoding import STANDINGS, TOOL_ROWS, EncodedDecision, Encoder
 from grpo.errors import CheckpointDamaged, TrainingUsageError
 from grpo.protocols import Action
 from grpo.tensor_files import load_tensors, save_tensors
-from selector.features import STATE_FEATURES
+from selector.features import HASHED
 from selector.situation import Situation
 from trajstore.embedding import Embedder, make_embedder
 
@@ -61,7 +61,7 @@ class PolicyShape:
             "task_DH": (d, h),
             "state_DH": (d, h),
             "history_DH": (d, h),
-            "words_VH": (STATE_FEATURES, h),
+            "words_VH": (HASHED, h),
             "situation_H": (h,),
             "query_HH": (h, h),
             "query_H": (h,),
