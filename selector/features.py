@@ -38,7 +38,8 @@ class Sparse:
 def state_features(situation: Situation, keys: Keys = ALL_KEYS, decisive: DecisiveWords = NONE_DECISIVE) -> Sparse:
     """Hashed features of the situation: words by field, and the order of steps; about 150 entries.
 
-    A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations.
+    A key whose weight is 0 leaves its features out: goal the task's words, state those of state and observations; each
+    of them the decisive words, which are of the task, of the state, and of the tool before.
     """
     last, before = situation.last, situation.history[-2] if len(situation.history) > 1 else None
     parts = [_entries(word_hashes("", ["bias"]), [1.0])]
@@ -53,7 +54,7 @@ def state_features(situation: Situation, keys: Keys = ALL_KEYS, decisive: Decisi
         ]
     if keys.order:
         parts.append(_order_features(situation.history))
-    told = decisive.places_in(situation) if keys.state else []
+    told = decisive.places_in(situation) if keys.goal and keys.state and keys.order else []
     parts.append(([HASHED + place for place in told], [DECISIVE] * len(told)))
     places, values = (chain.from_iterable(columns) for columns in zip(*parts, strict=True))
     return Sparse(np.array([*places], np.int64), np.array([*values], np.float64))

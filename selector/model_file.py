@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selector.choice_model import ChoiceModel
 from selector.crosses import CROSSES
-from selector.decisive_words import NONE_DECISIVE, DecisiveWords
+from selector.decisive_words import MOST_DECISIVE, NONE_DECISIVE, DecisiveWords
 from selector.features import STATE_FEATURES
 from selector.fitting import Familiar
 from selector.follow import FEATURES as PATH_FEATURES
@@ -77,7 +77,8 @@ def from_bytes(content: bytes) -> FittedModel:
             usual = archive["usual"].astype(np.int64)
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedStore("the stored choice model cannot be read; it is fitted anew from the steps") from error
-    if not (_is_whole(model, paths) and _fits(model) and np.isfinite(weights).all()):
+    is_known = len(decisive.words) <= MOST_DECISIVE and bool(np.isfinite(weights).all())
+    if not (is_known and _is_whole(model, paths) and _fits(model)):
         raise DamagedStore("the stored choice model has other features than this version; it is fitted anew")
     return FittedModel(model, paths, Familiar(float(step), float(task)), rows, words, decisive, usual)
 
