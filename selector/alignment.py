@@ -16,39 +16,32 @@ SKIP_DONE = 0.1
 ROUNDING = 1e-9
 
 
-def first_scores(weights_PL: Floats) -> Floats:
-    """Scores before any step was done: each stored step before the present place was skipped; shape (P, L + 1).
-
-    `weights_PL` says how much each stored step tells.
-    """
-    return -SKIP_STORED * _passed(weights_PL)
+def skipping_costs(weights_PL: Floats) -> Floats:
+    """What it costs to skip the first j stored steps, of which each tells so much; shape (P, L + 1)."""
+    passed_PL = np.cumsum(weights_PL, axis=1)
+    return SKIP_STORED * np.concatenate([np.zeros((len(weights_PL), 1)), passed_PL], axis=1)
 
 
-def next_scores(scores_PL: Floats, match_PL: Floats, weights_PL: Floats, skip_P: Floats) -> Floats:
+def next_scores(scores_PL: Floats, match_PL: Floats, costs_PL: Floats, skip_P: Floats) -> Floats:
     """Scores (P, L + 1) of aligning one step more with the first j stored ones, from those before it.
 
-    `match_PL` (P, L) is how well the step done matches each stored one, −∞ where it cannot be it; `weights_PL` how much
-    each stored step tells, and `skip_P` what it costs that a path lacks the step done.
+    `match_PL` (P, L) is how well the step done matches each stored one, −∞ where it cannot be it; `costs_PL` (P, L + 1)
+    are those of `skipping_costs`, and `skip_P` is what it costs that a path lacks the step done.
 
         s'(j) = max( s(j) − skip,  s(j−1) + match(j),  s'(j−1) − SKIP_STORED · weight(j) )
     """
-    slope = SKIP_STORED * _passed(weights_PL)
     best = scores_PL - skip_P[:, None]
     np.maximum(best[:, 1:], scores_PL[:, :-1] + match_PL, out=best[:, 1:])
-    return np.asarray(np.maximum.accumulate(best + slope, axis=1) - slope, np.float64)
-
-
-def _passed(weights_PL: Floats) -> Floats:
-    return np.concatenate([np.zeros((len(weights_PL), 1)), np.cumsum(weights_PL, axis=1)], axis=1)
+    return np.asarray(np.maximum.accumulate(best + costs_PL, axis=1) - costs_PL, np.float64)
 
 
 class Alignment:
     """The steps done so far, aligned with P paths of at most L steps, of which each tells so much (`weights_PL`)."""
 
     def __init__(self, weights_PL: Floats) -> None:
-        self._weights_PL = weights_PL
+        self._costs_PL = skipping_costs(weights_PL)
         self._done: list[Hashable] = []
-        self._scores = [first_scores(weights_PL)]
+        self._scores = [-self._costs_PL]
         self._matches: list[Floats] = []
         self._skips: list[Floats] = []
 
@@ -69,7 +62,7 @@ class Alignment:
         """Align one step more, which tells as much of each path as `weights_P` says."""
         skip_P = SKIP_DONE * weights_P
         self._done.append(done)
-        self._scores.append(next_scores(self._scores[-1], match_PL, self._weights_PL, skip_P))
+        self._scores.append(next_scores(self._scores[-1], match_PL, self._costs_PL, skip_P))
         self._matches.append(match_PL)
         self._skips.append(skip_P)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from selector.clusters import StateClusters
 from selector.corroboration import Claims, CorroborationConfig, vouched
-from selector.decisive_words import NONE_DECISIVE, DecisiveWords
+from selector.decisive_words import NONE_DECISIVE
 from selector.follow import Nearby, Paths, find_paths
 from selector.offer import MOST_OFFERS, Offer
 from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
@@ -85,7 +85,8 @@ class Knowledge:
     """Experience, its retriever, the two order models that go with it, and what came of each step.
 
     `reward_of` gives a trajectory's final reward in [0, 1]; `values` how steps are valued, None by that reward alone;
-    `corroboration` when evidence counts in full, None always.
+    `corroboration` when evidence counts in full, None always.  `decisive` are the words on which the next tool depends,
+    `usual` (U,) the numbers of words that most tasks have: none until they are fitted, or read.
     """
 
     def __init__(
@@ -104,8 +105,8 @@ class Knowledge:
         self.action_order = OrderModel(1)
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
-        self._decisive = NONE_DECISIVE
-        self._usual = NOTHING_USUAL
+        self.decisive = NONE_DECISIVE
+        self.usual = NOTHING_USUAL
         self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
         self._descriptions = lru_cache(MOST_OFFERS)(partial(_described, experience))
 
@@ -131,24 +132,6 @@ class Knowledge:
     def use_clusters(self, clusters: StateClusters) -> None:
         """Tell states apart by these clusters from now on."""
         self.outcomes.use_clusters(clusters, self.retriever.states)
-
-    @property
-    def decisive(self) -> DecisiveWords:
-        """The words on which the next tool depends."""
-        return self._decisive
-
-    def use_decisive(self, decisive: DecisiveWords) -> None:
-        """Take it from now on that the next tool depends on these words."""
-        self._decisive = decisive
-
-    @property
-    def usual(self) -> NDArray[np.int64]:
-        """The numbers of words that most tasks have; shape (U,)."""
-        return self._usual
-
-    def use_usual(self, usual: NDArray[np.int64]) -> None:
-        """Take it from now on that most tasks have these words."""
-        self._usual = usual
 
     def use_words(self, words: WordWeights) -> None:
         """Take it from now on that words of tasks matter as much as this when paths are compared with."""

@@ -125,17 +125,17 @@ def fit_model(
     The knowledge takes the words' weights from now on.
     """
     can_use_paths = _tells_tasks_apart(knowledge) and _are_described(trajectories)
-    knowledge.use_usual(usual_words(knowledge))
+    knowledge.usual = usual_words(knowledge)
     words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
     knowledge.use_words(words)
     uses_paths, uses_decisive = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
-    decisive = decisive_words(knowledge, trajectories, config) if uses_decisive else NONE_DECISIVE
-    knowledge.use_decisive(decisive)
+    knowledge.decisive = decisive_words(knowledge, trajectories, config) if uses_decisive else NONE_DECISIVE
     made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
     examples = list(_reported(made, config.decisions, on_example))
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
     model = with_interplay(fit(examples, len(knowledge.experience.tools), penalties), examples, config.seed)
-    return Fitted(model, fit_path_model(examples, model), familiar_among(examples), words, decisive, knowledge.usual)
+    paths, familiar = fit_path_model(examples, model), familiar_among(examples)
+    return Fitted(model, paths, familiar, words, knowledge.decisive, knowledge.usual)
 
 
 def _what_helps(
@@ -145,7 +145,7 @@ def _what_helps(
     decisive = decisive_words(knowledge, trajectories, config, of_even_units=True)
     if not (can_use_paths or decisive.words):
         return False, False
-    knowledge.use_decisive(decisive)
+    knowledge.decisive = decisive
     few, tools = replace(config, decisions=min(config.decisions, TRIAL_DECISIONS)), len(knowledge.experience.tools)
     examples = list(build_examples(knowledge, trajectories, few, with_paths=can_use_paths))
     uses_paths = can_use_paths and paths_help([without_words(one) for one in examples], tools, config.penalties)

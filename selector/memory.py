@@ -138,8 +138,7 @@ class Memory:
         knowledge.learn_all(Stored(finals, self._reported(), self._clusters(loaded.retriever.states)))
         fitted = self._model(knowledge, loaded.read)
         knowledge.use_words(fitted.words)
-        knowledge.use_decisive(fitted.decisive)
-        knowledge.use_usual(fitted.usual)
+        knowledge.decisive, knowledge.usual = fitted.decisive, fitted.usual
         self._fitted_rows = max(fitted.rows, SMALL_STORE)
         self.version = f"{self._key()[:12]}-{fitted.rows}"
         return Learned(knowledge, fitted.model, fitted.paths, fitted.familiar)

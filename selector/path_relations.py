@@ -33,7 +33,6 @@ TEMPERATURE = 0.15
 SOON = 4
 SOON_DECAY = 0.7
 FLOOR = 0.02
-RARITY = 1.0
 EXACT = 0.99
 DONE = 0.5
 LEAST_BELIEVED = 1e-4
@@ -181,7 +180,7 @@ class PathBook:
 
     def _informative(self) -> tuple[Floats, list[dict[str, float]]]:
         """How much each step tells of where a path stands, (P, L), and a call of each tool: less if a path has many."""
-        weights_P = [{tool: times**-RARITY for tool, times in Counter(tools).items()} for tools in self._tools_P]
+        weights_P = [{tool: 1.0 / times for tool, times in Counter(tools).items()} for tools in self._tools_P]
         weights_PL = np.ones(self._is_step.shape)
         for row, weights, tools in zip(weights_PL, weights_P, self._tools_P, strict=True):
             row[: len(tools)] = [weights[tool] for tool in tools]
