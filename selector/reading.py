@@ -14,6 +14,7 @@ MOST_CHARACTERS = 4000
 LEAST_PLURAL = 4
 AMPLE = 12  # characters a word, which is more than most have
 WORD = re.compile(r"[a-z]+|\d+")
+NAME = re.compile(r"[a-z_]*\d[a-z\d_]*|[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ def words_of(text: str) -> tuple[str, ...]:
     ('take', '2', 'apples', 're', 'try')
     """
     return tuple(WORD.findall(text[:MOST_CHARACTERS].lower()))
+
+
+@lru_cache(maxsize=1 << 13)
+def names_of(text: str) -> tuple[str, ...]:
+    """Words of the first MOST_CHARACTERS characters, in lower case; letters and digits that hang together are one.
+
+    >>> names_of("Sail from l1 to l11, mug 2: order_id user_7")
+    ('sail', 'from', 'l1', 'to', 'l11', 'mug', '2', 'order', 'id', 'user_7')
+    """
+    return tuple(NAME.findall(text[:MOST_CHARACTERS].lower()))
 
 
 def first_words(text: str, most: int) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 An order is the right one because its record holds the item that the task names; a pot because a clause says that the
 tree is in it; two blocks belong on each other because one clause of the task has both, and no longer where the state
-says so already.  A record is a line, a sentence or an innermost object in braces; a clause ends at a comma or "and"
-outside parentheses too.
+says so already; a car that was just boarded belongs where the task's clause with it says.  A record is a line, a
+sentence or an innermost object in braces; a clause ends at a comma or "and" outside parentheses too.
 """
 
 import re
@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import NO_WORD, phrase_numbers
+from selector.mentions import NO_WORD, PHRASE_WORDS
 from selector.phrases import FUNCTION_WORDS
-from selector.reading import MOST_CHARACTERS, number_of, words_of
+from selector.reading import MOST_CHARACTERS, names_of, number_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -32,15 +32,22 @@ TOGETHER_RELATIONS = (
     "words in a clause with its object that other texts have",
     "what the task says of its object is so",
     "what the task says of its object is not so",
+    "open words in a clause with its object",
+    "its object in an open clause with what the last step had",
+    "its object in an open clause with what the last steps had",
     "asked words in a record with its place",
     "words in a clause with its place that other texts have",
     "what the task says of its place is so",
     "what the task says of its place is not so",
+    "open words in a clause with its place",
+    "its place in an open clause with what the last step had",
+    "its place in an open clause with what the last steps had",
     "object and place in one record",
     "object before place in a clause of the task",
     "object before place in a clause of the state",
 )
-OF_OBJECT = 7
+OF_OBJECT = 10
+LAST_STEPS = 5
 NOTHING_USUAL: Numbers = np.zeros(0, np.int64)
 MOST_TEXTS = 12
 _RECORD = re.compile(r"(?<=[.!?;])\s+|[\n{}]")
@@ -66,10 +73,11 @@ def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> 
     `usual` are the numbers of words that most tasks have: they ask for nothing that tells one thing from another.
     """
     mentions = situation.mentions
-    phrases_PW = np.array([phrase_numbers(phrase) for phrase in mentions.phrases], np.int64)
+    phrases_PW = np.array([_phrase(phrase) for phrase in mentions.phrases], np.int64)
     if len(phrases_PW) < 2:
         return np.zeros((len(mentions.first), len(TOGETHER_RELATIONS)))
-    read, task, state = _joined([*map(page_of, _texts(situation))]), page_of(situation.task), page_of(situation.state)
+    read = _joined([*map(page_of, _texts(situation))])
+    task, state = page_of(situation.task), page_of(situation.state)
     asked_A = np.setdiff1d(task.words[task.is_content], usual)
     book = _Book(phrases_PW, np.unique(np.concatenate([phrases_PW.ravel(), asked_A])))
     records_VR, clauses_VC = (book.located(read, parts) for parts in (read.records, read.clauses))
@@ -78,23 +86,29 @@ def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> 
     asked_P = beside_PR.max(axis=1, initial=0.0)
     asked_in_clause_P = book.asked_beside(asked_A, clauses_VC, in_PC).max(axis=1, initial=0.0)
     told_P = book.told_elsewhere(_joined([task, read]), in_PC)
-    is_so_C = np.array(_are_so(situation.task, situation.state), np.bool_)
     task_VC, state_VC = book.located(task, task.clauses), book.located(state, state.clauses)
     in_task_PC, in_state_PC = book.holding(task_VC), book.holding(state_VC)
-    is_so_P, is_not_so_P = (np.asarray(in_task_PC[:, kept].any(axis=1)) for kept in (is_so_C, ~is_so_C))
+    is_so_C = np.array(_are_so(situation.task, situation.state), np.bool_)
+    open_A = np.setdiff1d(task.words[task.is_content & ~is_so_C[task.clauses]], usual)
+    of_both = [
+        told_P,
+        in_task_PC[:, is_so_C].any(axis=1),
+        in_task_PC[:, ~is_so_C].any(axis=1),
+        book.asked_beside(open_A, clauses_VC, in_PC).max(axis=1, initial=0.0),
+        *(
+            book.beside_any(_had(situation, steps, asked_A), task_VC, in_task_PC & ~is_so_C)
+            for steps in (1, LAST_STEPS)
+        ),
+    ]
+    of_object = [asked_P, _newest(beside_PR, in_PR), asked_P, asked_in_clause_P, *of_both]
     first_K, second_K = mentions.first, mentions.second
     pairs = [
         (in_PR[first_K] & in_PR[second_K]).any(axis=1),
         book.is_before(first_K, second_K, in_task_PC, task_VC),
         book.is_before(first_K, second_K, in_state_PC, state_VC),
     ]
-    of_object = [asked_P, _newest(beside_PR, in_PR), asked_P, asked_in_clause_P, told_P, is_so_P, is_not_so_P]
     made = np.column_stack(
-        [
-            *(one[first_K] for one in of_object),
-            *(one[second_K] for one in (asked_P, told_P, is_so_P, is_not_so_P)),
-            *pairs,
-        ]
+        [*(one[first_K] for one in of_object), *(one[second_K] for one in (asked_P, *of_both)), *pairs]
     ).astype(np.float64)
     made[:, 2] = _is_most(made[:, 0], situation.tools.places)
     made[first_K == 0] = 0.0
@@ -130,6 +144,13 @@ class _Book:
         is_own_PA = (self.phrases_PW[:, :, None] == asked_A).any(axis=1)
         worth_PR = weights_A @ has_AR - is_own_PA @ (weights_A[:, None] * has_AR)
         return np.where(in_PR, worth_PR, 0.0) / max(float(weights_A.sum()), 1e-9)
+
+    def beside_any(self, words_A: Numbers, at_VC: Places, in_PC: Flags) -> Flags:
+        """Whether one of its parts has, beside each phrase, one of the words; shape (P,)."""
+        has_AC = at_VC[self._rows(words_A)] >= 0
+        is_own_PA = (self.phrases_PW[:, :, None] == words_A).any(axis=1)
+        others_PC = has_AC.sum(axis=0) - is_own_PA.astype(np.int64) @ has_AC
+        return np.asarray((in_PC & (others_PC > 0)).any(axis=1))
 
     def told_elsewhere(self, page: Page, in_PC: Flags) -> Floats:
         """The most of the words in a clause with each phrase that more than one text has; shape (P,).
@@ -174,6 +195,25 @@ def _texts(situation: Situation) -> list[str]:
     return [*reversed(newest), state]
 
 
+def _had(situation: Situation, steps: int, asked_A: Numbers) -> Numbers:
+    """The asked words that the arguments of the last steps have."""
+    had = [_numbers_in(one.args) for one in situation.history[-steps:] if one.args]
+    return np.intersect1d(np.concatenate(had), asked_A) if had else NOTHING_USUAL
+
+
+@lru_cache(maxsize=1 << 14)
+def _phrase(text: str) -> tuple[int, ...]:
+    """The last words of a phrase as PHRASE_WORDS numbers, NO_WORD before a shorter one."""
+    numbers = [number_of(name) for name in names_of(text)[-PHRASE_WORDS:]]
+    return (*[NO_WORD] * (PHRASE_WORDS - len(numbers)), *numbers)
+
+
+@lru_cache(maxsize=1 << 12)
+def _numbers_in(text: str) -> Numbers:
+    """The numbers of all words of a text."""
+    return np.array([number_of(name) for name in names_of(text)], np.int64)
+
+
 def _newest(values_PR: Floats, in_PR: Flags) -> Floats:
     """The value of the last part that has each phrase, 0 where none has; shape (P,)."""
     if not in_PR.shape[1]:
@@ -216,7 +256,7 @@ def clauses_of(text: str) -> tuple[tuple[tuple[str, ...], ...], ...]:
     found = []
     for record in _RECORD.split(text[:MOST_CHARACTERS]):
         kept = _NESTED.sub(lambda nested: _JOINING.sub(" ", nested.group()), record)
-        words = tuple(told for told in map(words_of, _CLAUSE.split(kept)) if told)
+        words = tuple(told for told in map(names_of, _CLAUSE.split(kept)) if told)
         if words:
             found.append(words)
     return tuple(found)

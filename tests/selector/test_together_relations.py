@@ -85,6 +85,34 @@ def test_what_the_task_says_is_so_once_the_state_says_it():
     assert relation("what the task says of its object is not so", situation) == [1.0, 1.0]
 
 
+FERRY = "Reach: at c1 l11; at c2 l7."
+
+
+def test_what_the_task_says_of_a_thing_asks_for_nothing_once_it_is_so():
+    calls = [("board", "c1"), ("board", "c2"), ("board", "c3")]
+    asked_for = "open words in a clause with its object"
+    open_both = asked(FERRY, "at c1 l7; at c2 l11; at c3 l1", [], *calls)
+    first, second, third = relation(asked_for, open_both)
+    assert first > third == 0.0
+    assert second > third
+    one_done = asked(FERRY, "at c1 l11; at c2 l11; at c3 l11", [], *calls)
+    assert min(relation("asked words in a clause with its object", one_done)) > 0.0
+    assert relation(asked_for, one_done) == [0.0, 0.0, 0.0]
+    assert relation("what the task says of its object is so", one_done) == [1.0, 0.0, 0.0]
+
+
+def test_what_was_just_acted_on_points_to_what_the_task_says_of_it():
+    boarded = (PastStep("board", '{"car": "c2"}', "Now: on c2."), PastStep("wait", "", ""))
+    offered = [Candidate("sail", {"from": "l1", "to": place}) for place in ("l7", "l11", "l77")]
+    situation = Situation(FERRY, "on c2; at c1 l4; at ferry l1", boarded[:1], tuple(offered))
+    assert relation("its place in an open clause with what the last step had", situation) == [1.0, 0.0, 0.0]
+    later = Situation(FERRY, "on c2; at c1 l4; at ferry l1", boarded, tuple(offered))
+    assert relation("its place in an open clause with what the last step had", later) == [0.0, 0.0, 0.0]
+    assert relation("its place in an open clause with what the last steps had", later) == [1.0, 0.0, 0.0]
+    settled = Situation(FERRY, "on c2; at c2 l7", boarded[:1], tuple(offered))
+    assert relation("its place in an open clause with what the last step had", settled) == [0.0, 0.0, 0.0]
+
+
 WORDS = st.sampled_from(["red", "cup", "box", "2", "the", "and", ",", ".", "{", "}", "(", ")", "\n"])
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
 NAMES = st.sampled_from(["", "cup", "red cup", "box 2", "2", "jar"])
