@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.crosses import CROSSES, crosses
+from selector.asked_things import said_of_asked
+from selector.crosses import CROSSES, HASHED_CROSSES, NOTHING_SAID, crosses
 from selector.features import STATE_FEATURES, Sparse
 from selector.interplay import Interplay
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
@@ -24,6 +25,7 @@ Floats = NDArray[np.float64]
 
 UNFITTED_EXPERT_WEIGHT = 0.25
 UNFITTED_ACTION_WEIGHT = 1.0
+FEW = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +37,25 @@ class ActionFeatures:
 
 
 def action_features(
-    situation: Situation, paths: Floats | None = None, usual: NDArray[np.int64] = NOTHING_USUAL
+    situation: Situation,
+    paths: Floats | None = None,
+    usual: NDArray[np.int64] = NOTHING_USUAL,
+    *,
+    with_said: bool = False,
 ) -> ActionFeatures | None:
     """Features of the situation's candidates; None where none of them has more than a tool's name.
 
     `paths` (K, len(PATH_RELATIONS)), where they are asked for, are further relations; `usual` are the numbers of words
-    that most tasks have.
+    that most tasks have.  `with_said` adds what is said of the things that the task names, where at most FEW candidates
+    are offered: which of many is meant is told by relations.
     """
     if not situation.is_described:
         return None
+    said = said_of_asked(situation, usual) if with_said and len(situation.candidates) <= FEW else NOTHING_SAID
     related = relations(situation, usual)
     if paths is not None:
         related = np.concatenate([related, paths], axis=1)
-    return ActionFeatures(related, crosses(situation))
+    return ActionFeatures(related, crosses(situation, said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,11 @@ class ChoiceModel:
     def uses_paths(self) -> bool:
         """Whether it has weights for relations to stored paths."""
         return len(self.relations) > len(RELATIONS)
+
+    @property
+    def uses_said(self) -> bool:
+        """Whether it has weights for what is said of the things that the task names."""
+        return bool(self.crosses[HASHED_CROSSES:-1].any())
 
     def logits(
         self, experts: Floats, features: Sparse, tools: NDArray[np.int64], actions: ActionFeatures | None = None

@@ -2,7 +2,8 @@
 
 Each is a number in [0, CROSSES), hashed from a few numbers of words (feature hashing, Weinberger et al. 2009), with the
 value 1; a linear weight for each is learned.  Most cross the tool with the words around the object, not the object
-itself, so that what is learned holds for objects never seen; a few hold the object, for those that come again.
+itself, so that what is learned holds for objects never seen; a few hold the object, for those that come again.  The
+last SAID places are those of tool, and of tool and object, with what is said of the things that the task names.
 """
 
 from functools import lru_cache, reduce
@@ -17,18 +18,24 @@ from selector.situation import MOST_TEXTS, Situation
 Numbers = NDArray[np.int64]
 Mixed = NDArray[np.uint64]
 
-CROSSES = 1 << 15
+HASHED_CROSSES = 1 << 15
+SAID = 1 << 14
+CROSSES = HASHED_CROSSES + SAID
 NONE = CROSSES
+NOTHING_SAID: Numbers = np.zeros(0, np.int64)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def crosses(situation: Situation) -> Numbers:
-    """Features of each candidate, shape (K, n) with the same n in all situations; NONE where there is none."""
+def crosses(situation: Situation, said: Numbers = NOTHING_SAID) -> Numbers:
+    """Features of each candidate, shape (K, n + 2 M) with the same n in all situations; NONE where there is none.
+
+    `said` (M,) are the numbers of what is said of the things that the task names.
+    """
     tools_K = np.array([number_of(tool) for tool in situation.tools.texts], np.int64)[situation.tools.places]
     made = np.full((len(tools_K), _OWN + MOST_TEXTS * _OF_TEXT), NONE)
     made[:, :_OWN] = _own(tools_K, situation).T
     _mark_mentions(made[:, _OWN:], tools_K, situation.mentions)
-    return made
+    return np.concatenate([made, _of_said(tools_K, situation.mentions, said)], axis=1) if len(said) else made
 
 
 def _own(tools_K: Numbers, situation: Situation) -> Numbers:
@@ -66,6 +73,14 @@ def _mark_mentions(made: Numbers, tools_K: Numbers, mentions: Mentions) -> None:
         made[candidate_H, _OF_TEXT * text_H + column] = in_H
 
 
+def _of_said(tools_K: Numbers, mentions: Mentions, said_M: Numbers) -> Numbers:
+    """Tool, and tool and object, with all that is said; shape (K, 2 M)."""
+    objects_P = np.array([_of_phrase(phrase)[0] for phrase in mentions.phrases], np.int64)
+    tool_K = _mix(_SAID, tools_K)
+    crossed_KM = [_mix(one[:, None], said_M) for one in (tool_K, _mix(tool_K, objects_P[mentions.first]))]
+    return HASHED_CROSSES + _place(np.concatenate(crossed_KM, axis=1), SAID)
+
+
 def mixed(*numbers: NDArray[np.integer] | NDArray[np.bool_]) -> Numbers:
     """One number of 62 bits for several; shape of all of them together."""
     return (reduce(_mix, numbers, _START) >> np.uint64(2)).astype(np.int64)
@@ -77,9 +92,9 @@ def _mix(made: Mixed, number: NDArray[np.integer] | NDArray[np.bool_]) -> Mixed:
     return made ^ (made >> np.uint64(29))
 
 
-def _place(made: Mixed) -> Numbers:
-    """The place of a mixture in [0, CROSSES)."""
-    return ((made >> np.uint64(2)) % np.uint64(CROSSES)).astype(np.int64)
+def _place(made: Mixed, places: int = HASHED_CROSSES) -> Numbers:
+    """The place of a mixture in [0, places)."""
+    return ((made >> np.uint64(2)) % np.uint64(places)).astype(np.int64)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -97,4 +112,4 @@ _START = np.zeros(1, np.uint64)
 _KINDS = np.stack([_kind(name) for name in ("whole", "head", "place", "head in place", "after", "object after")])
 _OWN, _AFTER = len(_KINDS), 4
 _OF_TEXT = 2 + MENTIONS * WORDS_BEFORE
-_IN, _PLACE_IN, _AFTER_WORDS = _kind("in"), _kind("place in"), _kind("after words")
+_IN, _PLACE_IN, _AFTER_WORDS, _SAID = (_kind(name) for name in ("in", "place in", "after words", "said"))

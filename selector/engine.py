@@ -152,7 +152,7 @@ class Engine:
         tools = assessment.candidates.tools[assessment.candidates.tool_of]
         known = self.learned.knowledge
         features = state_features(situation, self.config.retrieval.keys, known.decisive)
-        actions = action_features(situation, paths, known.usual)
+        actions = action_features(situation, paths, known.usual, with_said=self.learned.model.uses_said)
         logits = self.learned.model.logits(assessment.experts, features, tools, actions)
         if self._policy is not None:
             logits = pooled_logits(logits, self._policy.log_probabilities(situation), self.config.policy_weight)

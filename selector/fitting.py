@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from selector.choice_model import ActionFeatures, ChoiceModel, softmax, unfitted
-from selector.crosses import CROSSES, NONE
+from selector.crosses import CROSSES, HASHED_CROSSES, NONE, SAID
 from selector.features import STATE_FEATURES, Sparse
 from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
 from selector.interplay import Decisions, fit_interplay
@@ -79,6 +79,7 @@ class Penalties:
     relations: float = 0.001
     tools: float = 4.0
     crosses: float = 0.5
+    said: float = 16.0
     iterations: int = 60
 
 
@@ -252,10 +253,11 @@ class _Own:
 def _fit_tools(design: _Design, offset: Floats, tools: int, penalties: Penalties) -> _Own:
     """What belongs to single tools, with the shared part as a fixed offset."""
     examples, related = len(design.weights), design.relations.shape[1]
-    sizes = np.cumsum([STATE_FEATURES * tools, tools * related, CROSSES])
+    counts = (STATE_FEATURES * tools, tools * related, HASHED_CROSSES, SAID)
+    sizes = np.cumsum(counts)
     cells = design.owners * tools + design.tools
     features_T, crosses_T = design.features.T.tocsr(), design.crosses.T.tocsr()
-    pull = np.repeat([penalties.tools, penalties.tools, penalties.crosses], np.diff(sizes, prepend=0))
+    pull = np.repeat([penalties.tools, penalties.tools, penalties.crosses, penalties.said], counts)
 
     def parted(weights: Floats) -> _Own:
         state, relations, crosses = np.split(weights, sizes[:2])

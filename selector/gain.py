@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from selector.choice_model import ActionFeatures, ChoiceModel
+from selector.crosses import HASHED_CROSSES, NONE
 from selector.features import HASHED, Sparse
 from selector.fitting import Example, Penalties, fit, log_probability
 from selector.relations import RELATIONS
@@ -48,18 +49,16 @@ def paths_help(examples: Sequence[Example], tools: int, penalties: Penalties) ->
 
 def gain_of_paths(examples: Sequence[Example], tools: int, penalties: Penalties) -> Gain:
     """What relations to paths bring: each half of the units is chosen for by weights fitted to the other half."""
-    half = {unit: number % 2 for number, unit in enumerate(dict.fromkeys(one.unit for one in examples))}
-    told: list[float] = []
-    bare: list[float] = []
-    units: list[int] = []
-    for fold in (0, 1):
-        fitted = [one for one in examples if half[one.unit] != fold]
-        asked = [one for one in examples if half[one.unit] == fold and not one.is_wrong]
-        told += _log_probabilities(asked, fit(fitted, tools, penalties_with_paths(penalties)))
-        bare += _log_probabilities(_bare(asked), fit(_bare(fitted), tools, penalties))
-        units += [one.unit for one in asked]
-    found = _clustered(np.array(told) - np.array(bare), np.array(units))
-    return replace(found, left=-float(np.mean(bare)) if bare else 0.0)
+    bare = [without_paths(one) for one in examples]
+    return _gain(bare, examples, tools, (penalties, penalties_with_paths(penalties)))
+
+
+def said_helps(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
+    """Whether what is said of the things that the task names credibly helps in units that the weights have not seen."""
+    crosses = (one.actions.crosses for one in examples if one.actions is not None)
+    if not any(((one >= HASHED_CROSSES) & (one < NONE)).any() for one in crosses):
+        return False
+    return _gain([without_said(one) for one in examples], examples, tools, (penalties, penalties)).is_credible
 
 
 def words_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
@@ -80,6 +79,14 @@ def without_words(example: Example) -> Example:
     return replace(example, features=Sparse(example.features.places[is_hashed], example.features.values[is_hashed]))
 
 
+def without_said(example: Example) -> Example:
+    """The example without what is said of the things that the task names."""
+    if example.actions is None:
+        return example
+    crosses = example.actions.crosses
+    return replace(example, actions=replace(example.actions, crosses=np.where(crosses < HASHED_CROSSES, crosses, NONE)))
+
+
 def penalties_with_paths(penalties: Penalties) -> Penalties:
     """The penalties of a model that has relations to paths: crosses are drawn back more.
 
@@ -96,8 +103,19 @@ def without_paths(example: Example) -> Example:
     return replace(example, actions=actions)
 
 
-def _bare(examples: Sequence[Example]) -> list[Example]:
-    return [without_paths(one) for one in examples]
+def _gain(bare: Sequence[Example], told: Sequence[Example], tools: int, penalties: tuple[Penalties, Penalties]) -> Gain:
+    """What the same decisions are told more brings, each half of the units chosen for by weights of the other half."""
+    half = {unit: number % 2 for number, unit in enumerate(dict.fromkeys(one.unit for one in bare))}
+    found: list[list[float]] = [[], []]
+    units: list[int] = []
+    for fold in (0, 1):
+        for number, examples in enumerate((bare, told)):
+            fitted = [one for one in examples if half[one.unit] != fold]
+            asked = [one for one in examples if half[one.unit] == fold and not one.is_wrong]
+            found[number] += _log_probabilities(asked, fit(fitted, tools, penalties[number]))
+        units += [one.unit for one in bare if half[one.unit] == fold and not one.is_wrong]
+    untold, known = map(np.array, found)
+    return replace(_clustered(known - untold, np.array(units)), left=-float(untold.mean()) if len(untold) else 0.0)
 
 
 def _log_probabilities(examples: Sequence[Example], model: ChoiceModel) -> list[float]:

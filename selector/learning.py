@@ -23,7 +23,15 @@ from selector.fitting import (
     with_interplay,
 )
 from selector.follow import PathModel
-from selector.gain import paths_help, penalties_with_paths, without_paths, without_words, words_help
+from selector.gain import (
+    paths_help,
+    penalties_with_paths,
+    said_helps,
+    without_paths,
+    without_said,
+    without_words,
+    words_help,
+)
 from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.lessons import lessons, wrong_steps
@@ -128,32 +136,45 @@ def fit_model(
     knowledge.usual = usual_words(knowledge)
     words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
     knowledge.use_words(words)
-    uses_paths, uses_decisive = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
-    knowledge.decisive = decisive_words(knowledge, trajectories, config) if uses_decisive else NONE_DECISIVE
-    made = build_examples(knowledge, trajectories, config, with_paths=uses_paths)
+    used = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
+    knowledge.decisive = decisive_words(knowledge, trajectories, config) if used.words else NONE_DECISIVE
+    made = build_examples(knowledge, trajectories, config, with_paths=used.paths, with_said=used.said)
     examples = list(_reported(made, config.decisions, on_example))
-    penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
+    penalties = penalties_with_paths(config.penalties) if used.paths else config.penalties
     model = with_interplay(fit(examples, len(knowledge.experience.tools), penalties), examples, config.seed)
     paths, familiar = fit_path_model(examples, model), familiar_among(examples)
     return Fitted(model, paths, familiar, words, knowledge.decisive, knowledge.usual)
 
 
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What is used: relations to stored paths, decisive words, what is said of the things that the task names."""
+
+    paths: bool = False
+    words: bool = False
+    said: bool = False
+
+
 def _what_helps(
     knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, can_use_paths: bool
-) -> tuple[bool, bool]:
-    """Whether relations to stored paths, and decisive words, help to choose on some decisions of units left out."""
+) -> _Used:
+    """What helps to choose on some decisions of units left out: each is asked with those before it that do."""
     decisive = decisive_words(knowledge, trajectories, config, of_even_units=True)
-    if not (can_use_paths or decisive.words):
-        return False, False
+    can_use_said = _are_described(trajectories)
+    if not (can_use_said or decisive.words):
+        return _Used()
     knowledge.decisive = decisive
     few, tools = replace(config, decisions=min(config.decisions, TRIAL_DECISIONS)), len(knowledge.experience.tools)
-    examples = list(build_examples(knowledge, trajectories, few, with_paths=can_use_paths))
+    made = build_examples(knowledge, trajectories, few, with_paths=can_use_paths, with_said=can_use_said)
+    full = list(made)
+    examples = [without_said(one) for one in full]
     uses_paths = can_use_paths and paths_help([without_words(one) for one in examples], tools, config.penalties)
-    if not decisive.words:
-        return uses_paths, False
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
-    asked = examples if uses_paths else [without_paths(one) for one in examples]
-    return uses_paths, words_help(asked, tools, penalties)
+    if not uses_paths:
+        full, examples = ([without_paths(one) for one in made] for made in (full, examples))
+    uses_words = bool(decisive.words) and words_help(examples, tools, penalties)
+    asked = full if uses_words else [without_words(one) for one in full]
+    return _Used(uses_paths, uses_words, can_use_said and said_helps(asked, tools, penalties))
 
 
 def _are_described(trajectories: Sequence[Trajectory]) -> bool:
@@ -172,11 +193,17 @@ def _tells_tasks_apart(knowledge: Knowledge) -> bool:
 
 
 def build_examples(
-    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, with_paths: bool = False
+    knowledge: Knowledge,
+    trajectories: Sequence[Trajectory],
+    config: LearningConfig,
+    *,
+    with_paths: bool = False,
+    with_said: bool = False,
 ) -> Iterator[Example]:
     """The decisions of successful trajectories, each assessed without its own unit and its kin.
 
-    They come unit by unit.  They are compared with stored paths too where `with_paths` says so.
+    They come unit by unit.  They are compared with stored paths too where `with_paths` says so, and hold what is said
+    of the things that the task names where `with_said` does.
     """
     units: dict[str, list[int]] = {}
     for number, trajectory in enumerate(trajectories):
@@ -186,7 +213,7 @@ def build_examples(
     wrong = [wrong_steps(trajectory) for trajectory in trajectories]
     wrong_share = min(1.0, WRONG_DECISIONS * config.decisions / max(sum(map(len, wrong)), 1))
     rng, trust = np.random.default_rng(config.seed), knowledge.example_trust()
-    sampling = _Sampling(tools, shares, wrong_share, rng, with_paths, trust)
+    sampling = _Sampling(tools, shares, wrong_share, rng, with_paths, with_said, trust)
     kinship = Kinship(trajectories, units)
     for unit, (name, members) in enumerate(units.items()):
         left = knowledge.left_out(kinship.of(name) if config.with_kin else members)
@@ -241,20 +268,20 @@ def example(
     chosen: int,
     *,
     with_paths: bool = False,
+    with_said: bool = False,
 ) -> Example:
-    """One decision as the choice model sees it; `with_paths` compares it with stored paths too."""
+    """One decision as the choice model sees it; see `build_examples` for `with_paths` and `with_said`."""
     assessment = knowledge.assess(situation, goals, left=left)
     candidates = assessment.candidates
     tools = candidates.tools[candidates.tool_of]
     words = state_features(situation, knowledge.retriever.config.keys, knowledge.decisive)
     paths = assessment.paths
+    related = knowledge.path_relations(situation, goals, left) if with_paths else None
     return Example(
         assessment.experts,
         words,
         tools,
-        action_features(
-            situation, knowledge.path_relations(situation, goals, left) if with_paths else None, knowledge.usual
-        ),
+        action_features(situation, related, knowledge.usual, with_said=with_said),
         chosen,
         1.0,
         paths.features_PF,
@@ -266,7 +293,7 @@ def example(
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    """What is offered where the log is silent, shares of decisions, and whether paths are asked.
+    """What is offered where the log is silent, shares of decisions, and what each is compared with.
 
     `shares` are those of each tool's right decisions, `wrong_share` is that of the wrong ones.
     `trust` says how far examples of each tool count, without and with a judge who is believed; shape (T, 2).
@@ -277,6 +304,7 @@ class _Sampling:
     wrong_share: float
     rng: np.random.Generator
     with_paths: bool
+    with_said: bool
     trust: np.ndarray
 
 
@@ -300,7 +328,8 @@ def _examples_of(
         if chosen is None or len(situation.candidates) < 2 or (is_wrong and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
-        made = example(knowledge, situation, goals, left, chosen, with_paths=sampling.with_paths)
+        related = {"with_paths": sampling.with_paths, "with_said": sampling.with_said}
+        made = example(knowledge, situation, goals, left, chosen, **related)
         if is_wrong:
             counts = float(trust[number])
         else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selector.mentions import NO_WORD, PHRASE_WORDS
 from selector.phrases import FUNCTION_WORDS
-from selector.reading import MOST_CHARACTERS, names_of, number_of
+from selector.reading import MOST_CHARACTERS, names_of, number_of, words_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -244,6 +244,16 @@ def page_of(text: str) -> Page:
     is_content = np.array([word not in FUNCTION_WORDS for word in words], np.bool_)
     none = np.zeros(len(words), np.int64)
     return Page(numbers, is_content, np.array(records, np.int64), np.array(clauses, np.int64), none)
+
+
+@lru_cache(maxsize=1 << 12)
+def records_of(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of each record.
+
+    >>> records_of("You see a key; a box 2 steps left.")
+    (('you', 'see', 'a', 'key'), ('a', 'box', '2', 'steps', 'left'))
+    """
+    return tuple(words for words in map(words_of, _RECORD.split(text[:MOST_CHARACTERS])) if words)
 
 
 @lru_cache(maxsize=1 << 12)
