@@ -1,37 +1,60 @@
-"""An environment that no setting was chosen on: three challenges of TextWorld, played through the protocol alone.
+"""Environments that no setting was chosen on, played through the protocol alone: TextWorld, PDDLGym, BabyAI.
 
-    python benchmarks/environments_foreign.py [--games cooking,treasure,dinner] [--agents ...] [--train 40] [--tests 20]
-        [--seed 0] [--json FILE]
+    python benchmarks/environments_foreign.py [--environment textworld|pddlgym|babyai] [--games cooking,...]
+        [--agents ...] [--train N] [--tests N] [--seed 0] [--json FILE]
 
-Needs `pip install textworld`.  Experience is three trajectories a training game: one that succeeds, the same with
-random detours, a random walk.  Scores are clipped to [0, 1], with 95 % intervals bootstrapped over test games; at most
-50 steps each.  About half an hour from nothing, most of it to make the games, which are kept under build/environments.
+Needs `pip install textworld`, `pip install pddlgym pyperplan` or `pip install minigrid`.  Experience is three
+trajectories a training task: one that succeeds, the same with random detours, a random walk.  Scores are clipped to
+[0, 1], with 95 % intervals bootstrapped over test tasks.  Minutes to half an hour from nothing; what is collected is
+kept under build/environments.
 """
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
 from environment_report import Condition
+from environments.babyai import LEVELS, BabyAIEnvironment
+from environments.pddl import DOMAINS, PDDLEnvironment
 from environments.textworld import CHALLENGES, TextWorldEnvironment
 
 from selector.demo.collect import CollectSettings, collect
 from selector.demo.rollout import roll_out
 from selector.demo.summary import bootstrap_mean
+from selector.demo.world import World
 from trajstore import TrajectoryStore
 from trajstore.schema import Trajectory
 
 CACHE = Path("build/environments")
-MAX_STEPS = 50
 COLLECTING = CollectSettings(gold=1, detours=1, random=1, max_steps=75)
 AGENTS = ("random", "replay-words", "markov", "knn", "clone", "grpo-offline", "selector-empty", "selector", "gold")
 
 
-def stored(world: TextWorldEnvironment, game: str, options: argparse.Namespace) -> tuple[Trajectory, ...]:
-    """The trajectories of the training games; collected where they are missing."""
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An environment: what makes it, its games, how many tasks of each to learn from and to be tested on, and steps."""
+
+    make: Callable[[], World]
+    games: tuple[str, ...]
+    train: int
+    tests: int
+    max_steps: int
+
+
+FOREIGN: Mapping[str, Foreign] = {
+    "textworld": Foreign(lambda: TextWorldEnvironment(CACHE / "foreign"), tuple(CHALLENGES), 40, 20, 50),
+    "pddlgym": Foreign(PDDLEnvironment, DOMAINS, 20, 10, 60),
+    "babyai": Foreign(BabyAIEnvironment, LEVELS, 40, 40, 64),
+}
+
+
+def stored(world: World, game: str, options: argparse.Namespace) -> tuple[Trajectory, ...]:
+    """The trajectories of the training tasks; collected where they are missing."""
     CACHE.mkdir(parents=True, exist_ok=True)
     tasks = world.tasks(game, "train", options.train)
     with TrajectoryStore(CACHE / f"foreign-{game}-{options.seed}.db") as store:
@@ -42,16 +65,17 @@ def stored(world: TextWorldEnvironment, game: str, options: argparse.Namespace) 
         return tuple(one for one in store.trajectories() if one.task.task_id in wanted)
 
 
-def play(world: TextWorldEnvironment, game: str, options: argparse.Namespace) -> list[dict[str, object]]:
-    """One line an agent: its score on the test games, and how long it takes to choose."""
+def play(world: World, game: str, options: argparse.Namespace) -> list[dict[str, object]]:
+    """One line an agent: its score on the test tasks, and how long it takes to choose."""
     memory, tests = stored(world, game, options), world.tasks(game, "test", options.tests)
     tasks, lines = tuple({one.task.task_id: one.task for one in memory}.values()), []
+    most = FOREIGN[options.environment].max_steps
     for name in options.agents:
         kind = KINDS[name]
-        condition = Condition("foreign", game, kind.name, options.seed, "test", len(tasks), max_steps=MAX_STEPS)
+        condition = Condition("foreign", game, kind.name, options.seed, "test", len(tasks), max_steps=most)
         known = memory if kind.reads >= STORED else ()
         agent = kind.make(Given(world, known, tasks, condition, lambda *_: None, {}))
-        played = [roll_out(world, agent, task, max_steps=MAX_STEPS) for task in tests]
+        played = [roll_out(world, agent, task, max_steps=most) for task in tests]
         scores = np.array([float(np.clip(one.reward, 0.0, 1.0)) for one in played])
         found = bootstrap_mean([scores], np.random.default_rng(options.seed))
         waited = 1e3 * float(np.median([second for one in played for second in one.choose_seconds]))
@@ -68,15 +92,19 @@ def _names(text: str) -> tuple[str, ...]:
 def main() -> None:
     """Read the options, play, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", type=_names, default=tuple(CHALLENGES))
+    parser.add_argument("--environment", choices=tuple(FOREIGN), default="textworld")
+    parser.add_argument("--games", type=_names)
     parser.add_argument("--agents", type=_names, default=AGENTS)
-    parser.add_argument("--train", type=int, default=40)
-    parser.add_argument("--tests", type=int, default=20)
+    parser.add_argument("--train", type=int)
+    parser.add_argument("--tests", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/foreign.json"))
+    parser.add_argument("--json", type=Path)
+    chosen = FOREIGN[parser.parse_args().environment]
+    results = Path(f"benchmarks/results/foreign-{parser.parse_args().environment}.json")
+    parser.set_defaults(games=chosen.games, train=chosen.train, tests=chosen.tests, json=results)
     options = parser.parse_args()
-    print("| challenge | agent | score (95 %) | ms a decision |\n| --- | --- | ---: | ---: |")
-    with closing(TextWorldEnvironment(CACHE / "foreign")) as world:
+    print("| game | agent | score (95 %) | ms a decision |\n| --- | --- | ---: | ---: |")
+    with closing(chosen.make()) as world:
         lines = [line for game in options.games for line in play(world, game, options)]
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
