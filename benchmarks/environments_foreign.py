@@ -1,4 +1,4 @@
-"""Environments that no setting was chosen on, played through the protocol alone: TextWorld, PDDLGym, BabyAI.
+"""Environments that nothing is built for, played through the protocol alone: TextWorld, PDDLGym, BabyAI.
 
     python benchmarks/environments_foreign.py [--environment textworld|pddlgym|babyai] [--games cooking,...]
         [--agents ...] [--train N] [--tests N] [--seed 0] [--json FILE]

@@ -14,7 +14,8 @@ MOST_CHARACTERS = 4000
 LEAST_PLURAL = 4
 AMPLE = 12  # characters a word, which is more than most have
 WORD = re.compile(r"[a-z]+|\d+")
-NAME = re.compile(r"[a-z_]*\d[a-z\d_]*|[a-z]+")
+NAME = re.compile(r"[a-z\d]+(?:[-_][a-z\d]+)*")
+JOINT = re.compile(r"[-_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,16 @@ def words_of(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 13)
 def names_of(text: str) -> tuple[str, ...]:
-    """Words of the first MOST_CHARACTERS characters, in lower case; letters and digits that hang together are one.
+    """Words of the first MOST_CHARACTERS characters, in lower case; an identifier that has a digit is one.
 
-    >>> names_of("Sail from l1 to l11, mug 2: order_id user_7")
-    ('sail', 'from', 'l1', 'to', 'l11', 'mug', '2', 'order', 'id', 'user_7')
+    >>> names_of("Sail from l1 to loc-1-3, mug 2: order_id user_7")
+    ('sail', 'from', 'l1', 'to', 'loc-1-3', 'mug', '2', 'order', 'id', 'user_7')
     """
-    return tuple(NAME.findall(text[:MOST_CHARACTERS].lower()))
+    return tuple(part for name in NAME.findall(text[:MOST_CHARACTERS].lower()) for part in _parts(name))
+
+
+def _parts(name: str) -> Sequence[str]:
+    return (name,) if name.isalpha() or any(map(str.isdecimal, name)) else JOINT.split(name)
 
 
 def first_words(text: str, most: int) -> Sequence[str]:
