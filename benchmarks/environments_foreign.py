@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--tests", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    chosen = FOREIGN[parser.parse_args().environment]
-    results = Path(f"benchmarks/results/foreign-{parser.parse_args().environment}.json")
+    environment = parser.parse_args().environment
+    chosen, results = FOREIGN[environment], Path(f"benchmarks/results/foreign-{environment}.json")
     parser.set_defaults(games=chosen.games, train=chosen.train, tests=chosen.tests, json=results)
     options = parser.parse_args()
     print("| game | agent | score (95 %) | ms a decision |\n| --- | --- | ---: | ---: |")

@@ -83,20 +83,24 @@ def said_beside(thing: Thing, text: str) -> Said | None:
     >>> said_beside(Thing(frozenset(map(number_of, ("red", "ball")))), "You see a key; a red ball 2 steps left.")
     Said(before='', beside=('= 2 step left', '2 step', 'step left'))
     """
-    read = [(words, tuple(map(number_of, words))) for words in records_of(text)]
-    fitting = [(words, numbers) for words, numbers in read if thing.own.issubset(numbers)]
+    fitting = [(words, numbers) for words, numbers in _records(text) if thing.own.issubset(numbers)]
     if not fitting:
         return None
     words, numbers = max(fitting, key=lambda one: len(thing.usual.intersection(one[1])))
     is_own = [number in thing.own or number in thing.usual for number in numbers]
     first, last = is_own.index(True), len(words) - 1 - is_own[::-1].index(True)
-    near = sorted(range(len(words)), key=lambda place: min(abs(place - first), abs(place - last)))
-    beside = sorted(place for place in near if not is_own[place])
-    kept = [place for place in beside if place in set(near[: MOST_BESIDE + sum(is_own)])]
+    nearest = sorted(range(len(words)), key=lambda place: min(abs(place - first), abs(place - last)))
+    kept = sorted(place for place in nearest[: MOST_BESIDE + sum(is_own)] if not is_own[place])
     named = [_kind(words[place]) for place in kept if words[place] not in FUNCTION_WORDS]
     after = [_kind(words[place]) for place in kept if place > last][:MOST_AFTER]
     before = next((word for word in reversed(words[:first]) if word not in FUNCTION_WORDS), "")
     return Said(before, (" ".join(["=", *after]), *(f"{one} {other}" for one, other in pairwise(named))))
+
+
+@lru_cache(maxsize=1 << 12)
+def _records(text: str) -> tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]:
+    """The words of each record that has any, and their numbers."""
+    return tuple((words, tuple(map(number_of, words))) for words in map(words_of, records_of(text)) if words)
 
 
 def _told(found: dict[str, Said], *, is_all: bool) -> Iterator[str]:

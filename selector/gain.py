@@ -1,11 +1,12 @@
-"""What helps to choose, by decisions of tasks that the weights were not fitted to: stored paths, decisive words."""
+"""What helps to choose, by decisions of tasks that the weights were not fitted to: paths, words, what is said."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from selector.choice_model import ActionFeatures, ChoiceModel
+from selector.choice_model import ActionFeatures
 from selector.crosses import HASHED_CROSSES, NONE
 from selector.features import HASHED, Sparse
 from selector.fitting import Example, Penalties, fit, log_probability
@@ -63,14 +64,12 @@ def said_helps(examples: Sequence[Example], tools: int, penalties: Penalties) ->
 
 def words_help(examples: Sequence[Example], tools: int, penalties: Penalties) -> bool:
     """Whether decisive words, found in decisions of units with even numbers alone, credibly help in the others."""
-    fitted = [one for one in examples if one.unit % 2 == 0]
-    asked = [one for one in examples if one.unit % 2 and not one.is_wrong]
-    if not (fitted and asked):
+    odd = frozenset(one.unit for one in examples if one.unit % 2)
+    if all(one.unit in odd for one in examples):
         return False
-    told = _log_probabilities(asked, fit(fitted, tools, penalties))
-    bare = [without_words(one) for one in asked]
-    untold = _log_probabilities(bare, fit([without_words(one) for one in fitted], tools, penalties))
-    return _clustered(np.array(told) - np.array(untold), np.array([one.unit for one in asked])).is_credible
+    bare = [without_words(one) for one in examples]
+    untold, told = (_left_out(some, odd, tools, penalties) for some in (bare, examples))
+    return _clustered(told - untold, _asked_units(examples, odd)).is_credible
 
 
 def without_words(example: Example) -> Example:
@@ -105,21 +104,28 @@ def without_paths(example: Example) -> Example:
 
 def _gain(bare: Sequence[Example], told: Sequence[Example], tools: int, penalties: tuple[Penalties, Penalties]) -> Gain:
     """What the same decisions are told more brings, each half of the units chosen for by weights of the other half."""
-    half = {unit: number % 2 for number, unit in enumerate(dict.fromkeys(one.unit for one in bare))}
-    found: list[list[float]] = [[], []]
-    units: list[int] = []
-    for fold in (0, 1):
-        for number, examples in enumerate((bare, told)):
-            fitted = [one for one in examples if half[one.unit] != fold]
-            asked = [one for one in examples if half[one.unit] == fold and not one.is_wrong]
-            found[number] += _log_probabilities(asked, fit(fitted, tools, penalties[number]))
-        units += [one.unit for one in bare if half[one.unit] == fold and not one.is_wrong]
-    untold, known = map(np.array, found)
-    return replace(_clustered(known - untold, np.array(units)), left=-float(untold.mean()) if len(untold) else 0.0)
+    units = dict.fromkeys(one.unit for one in bare)
+    halves = [frozenset(islice(units, start, None, 2)) for start in (0, 1)]
+    untold, known = (
+        np.concatenate([_left_out(examples, half, tools, drawn) for half in halves])
+        for examples, drawn in zip((bare, told), penalties, strict=True)
+    )
+    found = _clustered(known - untold, np.concatenate([_asked_units(bare, half) for half in halves]))
+    return replace(found, left=-float(untold.mean()) if len(untold) else 0.0)
 
 
-def _log_probabilities(examples: Sequence[Example], model: ChoiceModel) -> list[float]:
-    return [log_probability(one, model) for one in examples]
+def _left_out(examples: Sequence[Example], units: frozenset[int], tools: int, penalties: Penalties) -> np.ndarray:
+    """ln p(right) of the right decisions of units, by weights fitted to the other units."""
+    model = fit([one for one in examples if one.unit not in units], tools, penalties)
+    return np.array([log_probability(one, model) for one in _asked(examples, units)])
+
+
+def _asked_units(examples: Sequence[Example], units: frozenset[int]) -> np.ndarray:
+    return np.array([one.unit for one in _asked(examples, units)], np.int64)
+
+
+def _asked(examples: Sequence[Example], units: frozenset[int]) -> list[Example]:
+    return [one for one in examples if one.unit in units and not one.is_wrong]
 
 
 def _clustered(values_N: np.ndarray, units_N: np.ndarray) -> Gain:

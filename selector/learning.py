@@ -132,11 +132,12 @@ def fit_model(
 
     The knowledge takes the words' weights from now on.
     """
-    can_use_paths = _tells_tasks_apart(knowledge) and _are_described(trajectories)
+    are_described = _are_described(trajectories)
+    can_use_paths = are_described and _tells_tasks_apart(knowledge)
     knowledge.usual = usual_words(knowledge)
     words = knowledge.weigh_words(config.seed) if can_use_paths else NO_WEIGHTS
     knowledge.use_words(words)
-    used = _what_helps(knowledge, trajectories, config, can_use_paths=can_use_paths)
+    used = _what_helps(knowledge, trajectories, config, _Used(paths=can_use_paths, said=are_described))
     knowledge.decisive = decisive_words(knowledge, trajectories, config) if used.words else NONE_DECISIVE
     made = build_examples(knowledge, trajectories, config, with_paths=used.paths, with_said=used.said)
     examples = list(_reported(made, config.decisions, on_example))
@@ -148,33 +149,30 @@ def fit_model(
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What is used: relations to stored paths, decisive words, what is said of the things that the task names."""
+    """What can be used, or is: relations to stored paths, decisive words, what is said of asked things."""
 
     paths: bool = False
     words: bool = False
     said: bool = False
 
 
-def _what_helps(
-    knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, *, can_use_paths: bool
-) -> _Used:
-    """What helps to choose on some decisions of units left out: each is asked with those before it that do."""
+def _what_helps(knowledge: Knowledge, trajectories: Sequence[Trajectory], config: LearningConfig, can: _Used) -> _Used:
+    """What helps to choose on some decisions of units left out, of what can be used: each beside those before it."""
     decisive = decisive_words(knowledge, trajectories, config, of_even_units=True)
-    can_use_said = _are_described(trajectories)
-    if not (can_use_said or decisive.words):
+    if not (can.said or decisive.words):
         return _Used()
     knowledge.decisive = decisive
     few, tools = replace(config, decisions=min(config.decisions, TRIAL_DECISIONS)), len(knowledge.experience.tools)
-    made = build_examples(knowledge, trajectories, few, with_paths=can_use_paths, with_said=can_use_said)
-    full = list(made)
-    examples = [without_said(one) for one in full]
-    uses_paths = can_use_paths and paths_help([without_words(one) for one in examples], tools, config.penalties)
+    examples = list(build_examples(knowledge, trajectories, few, with_paths=can.paths, with_said=can.said))
+    plain = [without_said(without_words(one)) for one in examples]
+    uses_paths = can.paths and paths_help(plain, tools, config.penalties)
     penalties = penalties_with_paths(config.penalties) if uses_paths else config.penalties
     if not uses_paths:
-        full, examples = ([without_paths(one) for one in made] for made in (full, examples))
-    uses_words = bool(decisive.words) and words_help(examples, tools, penalties)
-    asked = full if uses_words else [without_words(one) for one in full]
-    return _Used(uses_paths, uses_words, can_use_said and said_helps(asked, tools, penalties))
+        examples = [without_paths(one) for one in examples]
+    uses_words = bool(decisive.words) and words_help([without_said(one) for one in examples], tools, penalties)
+    if not uses_words:
+        examples = [without_words(one) for one in examples]
+    return _Used(uses_paths, uses_words, can.said and said_helps(examples, tools, penalties))
 
 
 def _are_described(trajectories: Sequence[Trajectory]) -> bool:

@@ -85,7 +85,12 @@ def stem_of(word: str) -> int:
 @lru_cache(maxsize=1 << 14)
 def phrase_numbers(phrase: str) -> tuple[int, ...]:
     """The last words of a phrase as PHRASE_WORDS numbers, NO_WORD before a shorter one."""
-    numbers = [number_of(word) for word in words_of(phrase)[-PHRASE_WORDS:]]
+    return numbered(words_of(phrase))
+
+
+def numbered(words: Sequence[str]) -> tuple[int, ...]:
+    """The last words as PHRASE_WORDS numbers, NO_WORD before fewer."""
+    numbers = [number_of(word) for word in words[-PHRASE_WORDS:]]
     return (*[NO_WORD] * (PHRASE_WORDS - len(numbers)), *numbers)
 
 

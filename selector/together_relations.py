@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import NO_WORD, PHRASE_WORDS
+from selector.mentions import NO_WORD, numbered
 from selector.phrases import FUNCTION_WORDS
-from selector.reading import MOST_CHARACTERS, names_of, number_of, words_of
+from selector.reading import MOST_CHARACTERS, names_of, number_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -141,15 +141,13 @@ class _Book:
         has_AR = at_VR[self._rows(asked_A)] >= 0
         times_A = has_AR.sum(axis=1)
         weights_A = np.where(times_A > 0, np.log1p(has_AR.shape[1] / np.maximum(times_A, 1)), 0.0)
-        is_own_PA = (self.phrases_PW[:, :, None] == asked_A).any(axis=1)
-        worth_PR = weights_A @ has_AR - is_own_PA @ (weights_A[:, None] * has_AR)
+        worth_PR = weights_A @ has_AR - self._is_own(asked_A) @ (weights_A[:, None] * has_AR)
         return np.where(in_PR, worth_PR, 0.0) / max(float(weights_A.sum()), 1e-9)
 
     def beside_any(self, words_A: Numbers, at_VC: Places, in_PC: Flags) -> Flags:
         """Whether one of its parts has, beside each phrase, one of the words; shape (P,)."""
         has_AC = at_VC[self._rows(words_A)] >= 0
-        is_own_PA = (self.phrases_PW[:, :, None] == words_A).any(axis=1)
-        others_PC = has_AC.sum(axis=0) - is_own_PA.astype(np.int64) @ has_AC
+        others_PC = has_AC.sum(axis=0) - self._is_own(words_A).astype(np.int64) @ has_AC
         return np.asarray((in_PC & (others_PC > 0)).any(axis=1))
 
     def told_elsewhere(self, page: Page, in_PC: Flags) -> Floats:
@@ -183,6 +181,10 @@ class _Book:
         is_both_KC = in_PC[first_K] & in_PC[second_K]
         return np.asarray((is_both_KC & (begin_PC[first_K] < begin_PC[second_K])).any(axis=1))
 
+    def _is_own(self, words_A: Numbers) -> Flags:
+        """Which of the words each phrase has itself; shape (P, A)."""
+        return np.asarray((self.phrases_PW[:, :, None] == words_A).any(axis=1))
+
     def _rows(self, words: Numbers) -> Numbers:
         return np.searchsorted(self.vocabulary, words)
 
@@ -203,9 +205,8 @@ def _had(situation: Situation, steps: int, asked_A: Numbers) -> Numbers:
 
 @lru_cache(maxsize=1 << 14)
 def _phrase(text: str) -> tuple[int, ...]:
-    """The last words of a phrase as PHRASE_WORDS numbers, NO_WORD before a shorter one."""
-    numbers = [number_of(name) for name in names_of(text)[-PHRASE_WORDS:]]
-    return (*[NO_WORD] * (PHRASE_WORDS - len(numbers)), *numbers)
+    """The last words of a phrase as numbers, NO_WORD before fewer than the most of them."""
+    return numbered(names_of(text))
 
 
 @lru_cache(maxsize=1 << 12)
@@ -246,14 +247,13 @@ def page_of(text: str) -> Page:
     return Page(numbers, is_content, np.array(records, np.int64), np.array(clauses, np.int64), none)
 
 
-@lru_cache(maxsize=1 << 12)
-def records_of(text: str) -> tuple[tuple[str, ...], ...]:
-    """The words of each record.
+def records_of(text: str) -> list[str]:
+    """The records of a text; those without words too.
 
     >>> records_of("You see a key; a box 2 steps left.")
-    (('you', 'see', 'a', 'key'), ('a', 'box', '2', 'steps', 'left'))
+    ['You see a key;', 'a box 2 steps left.']
     """
-    return tuple(words for words in map(words_of, _RECORD.split(text[:MOST_CHARACTERS])) if words)
+    return _RECORD.split(text[:MOST_CHARACTERS])
 
 
 @lru_cache(maxsize=1 << 12)
@@ -264,7 +264,7 @@ def clauses_of(text: str) -> tuple[tuple[tuple[str, ...], ...], ...]:
     ((('a', 'pot', 'with', 'soil', 'a', 'tree'), ('a', 'jug')), (('wait',),))
     """
     found = []
-    for record in _RECORD.split(text[:MOST_CHARACTERS]):
+    for record in records_of(text):
         kept = _NESTED.sub(lambda nested: _JOINING.sub(" ", nested.group()), record)
         words = tuple(told for told in map(names_of, _CLAUSE.split(kept)) if told)
         if words:
