@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from selector.pages import records_of
 from selector.phrases import FUNCTION_WORDS, phrases_of
 from selector.reading import number_of, singular, words_of
 from selector.situation import Situation
-from selector.together_relations import records_of
 from trajstore.embedding import word_hash
 
 Numbers = NDArray[np.int64]

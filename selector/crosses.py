@@ -27,15 +27,21 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def crosses(situation: Situation, said: Numbers = NOTHING_SAID) -> Numbers:
-    """Features of each candidate, shape (K, n + 2 M) with the same n in all situations; NONE where there is none.
+    """Features of each candidate, shape (K, n), more of them where there are more arguments; NONE where there is none.
 
     `said` (M,) are the numbers of what is said of the things that the task names.
     """
+    mentions = situation.mentions
     tools_K = np.array([number_of(tool) for tool in situation.tools.texts], np.int64)[situation.tools.places]
     made = np.full((len(tools_K), _OWN + MOST_TEXTS * _OF_TEXT), NONE)
     made[:, :_OWN] = _own(tools_K, situation).T
-    _mark_mentions(made[:, _OWN:], tools_K, situation.mentions)
-    return np.concatenate([made, _of_said(tools_K, situation.mentions, said)], axis=1) if len(said) else made
+    _mark_mentions(made[:, _OWN:], tools_K, mentions)
+    parts = [made]
+    for number, other_K in enumerate(mentions.others_KM.T[1:], 2):
+        parts.append(_of_other(tools_K, mentions, other_K, number))
+    if len(said):
+        parts.append(_of_said(tools_K, mentions, said))
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else made
 
 
 def _own(tools_K: Numbers, situation: Situation) -> Numbers:
@@ -71,6 +77,21 @@ def _mark_mentions(made: Numbers, tools_K: Numbers, mentions: Mentions) -> None:
         text_H, candidate_H = np.nonzero(found.is_found[:, phrase_K, 0])
         in_H = _place(_mix(_mix(kind, tools_K[candidate_H]), texts_N[text_H]))
         made[candidate_H, _OF_TEXT * text_H + column] = in_H
+
+
+def _of_other(tools_K: Numbers, mentions: Mentions, other_K: Numbers, number: int) -> Numbers:
+    """What the argument with this number, from 0, is, and in which texts; shape (K, 2 + MOST_TEXTS)."""
+    objects_P, heads_P = np.array([_of_phrase(phrase) for phrase in mentions.phrases], np.int64).T
+    texts_N = np.array([number_of(name) for name in mentions.names], np.int64)
+    tool_K = _mix(_mix(_OTHER, tools_K), np.array(number))
+    made = np.full((len(tools_K), 2 + MOST_TEXTS), NONE)
+    made[:, 0] = _place(_mix(tool_K, objects_P[other_K]))
+    made[:, 1] = _place(_mix(_mix(tool_K, heads_P[mentions.first]), objects_P[other_K]))
+    made[:, 2 : 2 + len(texts_N)] = np.where(
+        mentions.found.is_found[:, other_K, 0].T, _place(_mix(tool_K[:, None], texts_N)), NONE
+    )
+    made[other_K == 0] = NONE
+    return made
 
 
 def _of_said(tools_K: Numbers, mentions: Mentions, said_M: Numbers) -> Numbers:
@@ -112,4 +133,5 @@ _START = np.zeros(1, np.uint64)
 _KINDS = np.stack([_kind(name) for name in ("whole", "head", "place", "head in place", "after", "object after")])
 _OWN, _AFTER = len(_KINDS), 4
 _OF_TEXT = 2 + MENTIONS * WORDS_BEFORE
-_IN, _PLACE_IN, _AFTER_WORDS, _SAID = (_kind(name) for name in ("in", "place in", "after words", "said"))
+_IN, _PLACE_IN, _AFTER_WORDS = (_kind(name) for name in ("in", "place in", "after words"))
+_OTHER, _SAID = (_kind(name) for name in ("other", "said"))

@@ -20,12 +20,15 @@ MENTION_RELATIONS = (
     "verb before object in the task",
     "verb before object in the state",
     "verb before object in what was read",
-    "place in what was read",
+    "places in what was read",
 )
 
 
 def mention_relations(situation: Situation) -> Floats:
-    """How the first two arguments of each candidate were mentioned; shape (K, len(MENTION_RELATIONS)), 0 or 1 each."""
+    """How the arguments of each candidate were mentioned; shape (K, len(MENTION_RELATIONS)), 0 to 1 each.
+
+    The first is its object, the others are its places.
+    """
     mentions = situation.mentions
     verbs_K = np.array([_verb(tool) for tool in situation.tools.texts], np.int64)[situation.tools.places]
     is_there_NP = mentions.found.is_found[:, :, 0]
@@ -38,7 +41,7 @@ def mention_relations(situation: Situation) -> Floats:
     made[2] = was_read_P[mentions.first]
     made[3:5] = is_told_NK[[task, state]]
     made[5] = is_told_NK[was_read].any(axis=0)
-    made[6] = was_read_P[mentions.second]
+    made[6] = mentions.of_others(was_read_P)
     return made.T
 
 

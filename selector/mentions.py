@@ -53,17 +53,32 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """The first two arguments (by name) of K candidates, and where each of them is mentioned.
+    """The first few arguments (by name) of K candidates, and where each of them is mentioned.
 
-    `phrases` are all P different arguments, the first of them empty; `first` and `second` (K,) their places for each
-    candidate.  `found` tells of the texts in the order of `names`.
+    `phrases` are all P different arguments, the first of them empty; `first` (K,) leads to each candidate's first one,
+    its object, and `others_KM` to the M after it, M at least 1.  `found` tells of the texts in the order of `names`.
     """
 
     phrases: tuple[str, ...]
     first: Numbers
-    second: Numbers
+    others_KM: Numbers
     names: tuple[str, ...]
     found: Found
+
+    @property
+    def second(self) -> Numbers:
+        """Where each candidate's second argument stands among the phrases, shape (K,)."""
+        return self.others_KM[:, 0]
+
+    def of_others(self, values_P: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The mean of values of phrases over each candidate's arguments after the first, 0 without any; shape (K, …).
+
+        A mean, as of "from" and "to" it is often but one in which candidates differ, and the greatest could hide it.
+        """
+        worth_P = np.array(values_P, np.float64)
+        worth_P[0] = 0.0
+        count_K = np.maximum((self.others_KM > 0).sum(axis=1), 1)
+        return np.asarray((worth_P[self.others_KM].sum(axis=1).T / count_K).T, np.float64)
 
 
 @lru_cache(maxsize=1 << 13)

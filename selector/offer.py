@@ -45,8 +45,8 @@ class Offer:
 
     @cached_property
     def numbered(self) -> tuple[str, ...]:
-        """The different first and second arguments, as words, that end in a number."""
-        names = dict.fromkeys(name for call in self.calls for name in (call.first, call.second))
+        """The different arguments, as words, that end in a number."""
+        names = dict.fromkeys(name for call in self.calls for name in (call.first, *call.others))
         return tuple(name for name in names if name[-1:].isdecimal())
 
     @cached_property

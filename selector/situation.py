@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ class Situation:
 
     def _as_asked(self, call: Call) -> str:
         action = call.action
-        for name in (call.first, call.second):
+        for name in (call.first, *call.others):
             if name in self.kinds:
                 action = action.replace(name, self.kinds[name])
         return action
@@ -120,7 +121,7 @@ class Situation:
 
     @cached_property
     def mentions(self) -> Mentions:
-        """Where the candidates' first two arguments are mentioned: in the task, in the state, and in what tools gave.
+        """Where the candidates' arguments are mentioned: in the task, in the state, and in what tools gave.
 
         Of each tool the newest words count, of the MOST_TEXTS − 2 tools that were called last.
         """
@@ -128,11 +129,13 @@ class Situation:
         for step in reversed(self.history):
             if len(texts) < MOST_TEXTS and step.observation:
                 texts.setdefault(step.tool, step.observation)
-        names = ["", *(call.first for call in self.calls), *(call.second for call in self.calls)]
+        columns = zip_longest(*((call.first, *call.others) for call in self.calls), ("", ""), fillvalue="")
+        names = ["", *(name for column in columns for name in column[:-1])]
         parts = distinct([self.kinds.get(name, name) for name in names] if self.kinds else names)
-        first, second = parts.places[1:].reshape(2, -1)
+        first, *others = parts.places[1:].reshape(-1, len(self.calls))
         phrases_PW = np.array([phrase_numbers(phrase) for phrase in parts.texts], np.int64)
-        return Mentions(parts.texts, first, second, tuple(texts), find(phrases_PW, [*map(read, texts.values())]))
+        found = find(phrases_PW, [*map(read, texts.values())])
+        return Mentions(parts.texts, first, np.stack(others, axis=1), tuple(texts), found)
 
     @property
     def last(self) -> PastStep | None:

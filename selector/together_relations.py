@@ -2,27 +2,23 @@
 
 An order is the right one because its record holds the item that the task names; a pot because a clause says that the
 tree is in it; two blocks belong on each other because one clause of the task has both, and no longer where the state
-says so already; a car that was just boarded belongs where the task's clause with it says.  A record is a line, a
-sentence or an innermost object in braces; a clause ends at a comma or "and" outside parentheses too.
+says so already; a car that was just boarded belongs where the task's clause with it says.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import NO_WORD, numbered
+from selector.mentions import NO_WORD, Mentions, numbered
+from selector.pages import Flags, Numbers, Page, clauses_of, joined, page_of
 from selector.phrases import FUNCTION_WORDS
-from selector.reading import MOST_CHARACTERS, names_of, number_of
+from selector.reading import names_of, number_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 Places = NDArray[np.int16]
-Flags = NDArray[np.bool_]
 
 TOGETHER_RELATIONS = (
     "asked words in a record with its object",
@@ -35,126 +31,94 @@ TOGETHER_RELATIONS = (
     "open words in a clause with its object",
     "its object in an open clause with what the last step had",
     "its object in an open clause with what the last steps had",
-    "asked words in a record with its place",
-    "words in a clause with its place that other texts have",
-    "what the task says of its place is so",
-    "what the task says of its place is not so",
-    "open words in a clause with its place",
-    "its place in an open clause with what the last step had",
-    "its place in an open clause with what the last steps had",
-    "object and place in one record",
-    "object before place in a clause of the task",
-    "object before place in a clause of the state",
+    "asked words in a record with its places",
+    "words in a clause with its places that other texts have",
+    "what the task says of its places is so",
+    "what the task says of its places is not so",
+    "open words in a clause with its places",
+    "its places in an open clause with what the last step had",
+    "its places in an open clause with what the last steps had",
+    "object and places in one record",
+    "object before places in a clause of the task",
+    "object before places in a clause of the state",
 )
 OF_OBJECT = 10
 LAST_STEPS = 5
 NOTHING_USUAL: Numbers = np.zeros(0, np.int64)
 MOST_TEXTS = 12
-_RECORD = re.compile(r"(?<=[.!?;])\s+|[\n{}]")
-_CLAUSE = re.compile(r"[,:;.]\s|\band\b|\bthen\b|\?|!")
-_NESTED = re.compile(r"\([^()]*\)")
-_JOINING = re.compile(r",|\band\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """N words one after the other, which of them name something, and of which record, clause and text each is."""
-
-    words: Numbers
-    is_content: Flags
-    records: Numbers
-    clauses: Numbers
-    texts: Numbers
 
 
 def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> Floats:
-    """What stands beside each candidate's first two arguments; shape (K, len(TOGETHER_RELATIONS)), 0 to 1 each.
+    """What stands beside each candidate's arguments; shape (K, len(TOGETHER_RELATIONS)), 0 to 1 each.
 
-    `usual` are the numbers of words that most tasks have: they ask for nothing that tells one thing from another.
+    The first is its object, its places are the mean of the others.  `usual` are the numbers of words that most tasks
+    have: they ask for nothing that tells one thing from another.
     """
     mentions = situation.mentions
-    phrases_PW = np.array([_phrase(phrase) for phrase in mentions.phrases], np.int64)
-    if len(phrases_PW) < 2:
+    if len(mentions.phrases) < 2:
         return np.zeros((len(mentions.first), len(TOGETHER_RELATIONS)))
-    read = _joined([*map(page_of, _texts(situation))])
-    task, state = page_of(situation.task), page_of(situation.state)
-    asked_A = np.setdiff1d(task.words[task.is_content], usual)
-    book = _Book(phrases_PW, np.unique(np.concatenate([phrases_PW.ravel(), asked_A])))
-    records_VR, clauses_VC = (book.located(read, parts) for parts in (read.records, read.clauses))
-    in_PR, in_PC = book.holding(records_VR), book.holding(clauses_VC)
-    beside_PR = book.asked_beside(asked_A, records_VR, in_PR)
-    asked_P = beside_PR.max(axis=1, initial=0.0)
-    asked_in_clause_P = book.asked_beside(asked_A, clauses_VC, in_PC).max(axis=1, initial=0.0)
-    told_P = book.told_elsewhere(_joined([task, read]), in_PC)
-    task_VC, state_VC = book.located(task, task.clauses), book.located(state, state.clauses)
-    in_task_PC, in_state_PC = book.holding(task_VC), book.holding(state_VC)
-    is_so_C = np.array(_are_so(situation.task, situation.state), np.bool_)
-    open_A = np.setdiff1d(task.words[task.is_content & ~is_so_C[task.clauses]], usual)
-    of_both = [
-        told_P,
-        in_task_PC[:, is_so_C].any(axis=1),
-        in_task_PC[:, ~is_so_C].any(axis=1),
-        book.asked_beside(open_A, clauses_VC, in_PC).max(axis=1, initial=0.0),
-        *(
-            book.beside_any(_had(situation, steps, asked_A), task_VC, in_task_PC & ~is_so_C)
-            for steps in (1, LAST_STEPS)
-        ),
-    ]
-    of_object = [asked_P, _newest(beside_PR, in_PR), asked_P, asked_in_clause_P, *of_both]
-    first_K, second_K = mentions.first, mentions.second
-    pairs = [
-        (in_PR[first_K] & in_PR[second_K]).any(axis=1),
-        book.is_before(first_K, second_K, in_task_PC, task_VC),
-        book.is_before(first_K, second_K, in_state_PC, state_VC),
-    ]
-    made = np.column_stack(
-        [*(one[first_K] for one in of_object), *(one[second_K] for one in (asked_P, *of_both)), *pairs]
-    ).astype(np.float64)
+    book = _book(situation, usual)
+    beside_PR = book.asked_in_records()
+    asked_P, of_clauses = beside_PR.max(axis=1, initial=0.0), _of_clauses(book, situation)
+    newest_P, in_clauses_P = _newest(beside_PR, book.read_PR), book.asked_in_clauses()
+    of_object = np.stack([asked_P, newest_P, asked_P, in_clauses_P, *of_clauses], axis=1)
+    of_places = mentions.of_others(np.stack([asked_P, *of_clauses], axis=1))
+    of_pairs = [_share_of_others(mentions, holds) for holds in (book.in_one_record, book.in_task, book.in_state)]
+    made = np.concatenate([of_object[mentions.first], of_places, np.stack(of_pairs, axis=1)], axis=1)
     made[:, 2] = _is_most(made[:, 0], situation.tools.places)
-    made[first_K == 0] = 0.0
-    made[second_K == 0, OF_OBJECT:] = 0.0
+    made[mentions.first == 0] = 0.0
     return made
 
 
-@dataclass(frozen=True, slots=True)
 class _Book:
-    """P phrases of at most W words, NO_WORD before the first, and the V words that are looked for, in order."""
+    """P phrases of at most W words, NO_WORD before the first, and the A words that the task asks for, in a page.
 
-    phrases_PW: Numbers
-    vocabulary: Numbers
+    The page is of the task, then of what was read, with the state last; it has R records and C clauses, of which
+    `read_PR` and `task_PC` tell whether they have all words of a phrase, those of what was read and those of the task.
+    """
 
-    def located(self, page: Page, parts: Numbers) -> Places:
-        """Where in each part of the page each word stands last, −1 where it does not; shape (V, parts)."""
-        at_VR = np.full((len(self.vocabulary), int(parts[-1]) + 1 if len(parts) else 0), -1, np.int16)
-        rows = np.minimum(np.searchsorted(self.vocabulary, page.words), len(self.vocabulary) - 1)
-        known = np.flatnonzero(self.vocabulary[rows] == page.words)
-        at_VR[rows[known], parts[known]] = known
-        return at_VR
+    def __init__(self, task: Page, state: Page, page: Page, phrases_PW: Numbers, asked_A: Numbers) -> None:
+        self.task, self.state, self.page = task, state, page
+        self.phrases_PW, self.asked_A = phrases_PW, asked_A
+        self._vocabulary_V = np.unique(np.concatenate([phrases_PW.ravel(), asked_A]))
+        self._rows_PW, rows_A = self._rows(phrases_PW), self._rows(asked_A)
+        rows_N = np.minimum(self._rows(page.words), len(self._vocabulary_V) - 1)
+        at_M = np.flatnonzero(self._vocabulary_V[rows_N] == page.words)
+        places_VR = self._located(at_M, rows_N[at_M], page.records, page.record_count)
+        self._places_VC = self._located(at_M, rows_N[at_M], page.clauses, page.clause_count)
+        self._has_AR, self._has_AC = places_VR[rows_A, task.record_count :] >= 0, self._places_VC[rows_A] >= 0
+        self.read_PR, self._in_PC = self._holding(places_VR[:, task.record_count :]), self._holding(self._places_VC)
+        self.task_PC = self._in_PC[:, : task.clause_count]
+        self._is_own_PA = (phrases_PW[:, :, None] == asked_A).any(axis=1)
 
-    def holding(self, at_VR: Places) -> Flags:
-        """Whether each part has all words of each phrase; shape (P, parts)."""
-        has_PWR = (at_VR[self._rows(self.phrases_PW)] >= 0) | (self.phrases_PW == NO_WORD)[:, :, None]
-        return np.asarray(has_PWR.all(axis=1) & (self.phrases_PW[:, -1] != NO_WORD)[:, None], np.bool_)
+    def asked_in_records(self) -> Floats:
+        """The share of what is asked that each record of what was read has beside each phrase."""
+        return self._asked_beside(self._has_AR, self.read_PR)
 
-    def asked_beside(self, asked_A: Numbers, at_VR: Places, in_PR: Flags) -> Floats:
-        """The share of what is asked that each part has beside each phrase, rare words weighing more; (P, parts)."""
-        has_AR = at_VR[self._rows(asked_A)] >= 0
+    def asked_in_clauses(self, is_open_A: Flags | None = None) -> Floats:
+        """The most of what is asked, or is open of that, beside each phrase in a clause of what was read; (P,)."""
+        read = slice(self.task.clause_count, None)
+        beside_PC = self._asked_beside(self._has_AC[:, read], self._in_PC[:, read], is_open_A)
+        return np.asarray(beside_PC.max(axis=1, initial=0.0), np.float64)
+
+    def _asked_beside(self, has_AR: Flags, in_PR: Flags, is_open_A: Flags | None = None) -> Floats:
+        """The share of what is asked that each part has beside each phrase, rare words weighing more; like `in_PR`."""
         times_A = has_AR.sum(axis=1)
         weights_A = np.where(times_A > 0, np.log1p(has_AR.shape[1] / np.maximum(times_A, 1)), 0.0)
-        worth_PR = weights_A @ has_AR - self._is_own(asked_A) @ (weights_A[:, None] * has_AR)
+        if is_open_A is not None:
+            weights_A *= is_open_A
+        worth_PR = (~self._is_own_PA * weights_A) @ has_AR.astype(np.float64)
         return np.where(in_PR, worth_PR, 0.0) / max(float(weights_A.sum()), 1e-9)
 
-    def beside_any(self, words_A: Numbers, at_VC: Places, in_PC: Flags) -> Flags:
-        """Whether one of its parts has, beside each phrase, one of the words; shape (P,)."""
-        has_AC = at_VC[self._rows(words_A)] >= 0
-        others_PC = has_AC.sum(axis=0) - self._is_own(words_A).astype(np.int64) @ has_AC
+    def beside_any(self, is_one_A: Flags, in_PC: Flags) -> Flags:
+        """Whether one of its clauses of the task has, beside each phrase, one of the words; shape (P,)."""
+        has_AC = self._has_AC[:, : in_PC.shape[1]] & is_one_A[:, None]
+        others_PC = has_AC.sum(axis=0) - self._is_own_PA.astype(np.int64) @ has_AC
         return np.asarray((in_PC & (others_PC > 0)).any(axis=1))
 
-    def told_elsewhere(self, page: Page, in_PC: Flags) -> Floats:
-        """The most of the words in a clause with each phrase that more than one text has; shape (P,).
-
-        `page` begins with the task, whose clauses are not among the C ones of `in_PC`.
-        """
+    def told_elsewhere(self) -> Floats:
+        """The most of the words in a clause of what was read with each phrase that more than one text has; (P,)."""
+        page, in_PC = self.page, self._in_PC[:, self.task.clause_count :]
         if not in_PC.shape[1]:
             return np.zeros(len(self.phrases_PW))
         words, of_word = np.unique(page.words, return_inverse=True)
@@ -162,7 +126,7 @@ class _Book:
         in_text[of_word, page.texts] = True
         is_shared = in_text.sum(axis=1) > 1
         told_C, size_C = (
-            np.bincount(page.clauses[kept], minlength=int(page.clauses[-1]) + 1)[-in_PC.shape[1] :]
+            np.bincount(page.clauses[kept], minlength=page.clause_count)[-in_PC.shape[1] :]
             for kept in (page.is_content & is_shared[of_word], page.is_content)
         )
         at_PW = np.minimum(np.searchsorted(words, self.phrases_PW), len(words) - 1)
@@ -171,22 +135,67 @@ class _Book:
         shares_PC = np.clip((told_C - (is_own_PW & is_shared[at_PW]).sum(axis=1)[:, None]) / rest_PC, 0.0, 1.0)
         return np.asarray(np.where(in_PC, shares_PC, 0.0).max(axis=1, initial=0.0), np.float64)
 
-    def is_before(self, first_K: Numbers, second_K: Numbers, in_PC: Flags, at_VC: Places) -> Flags:
-        """Whether a part has a candidate's first argument and, after it, its second one; shape (K,).
+    def in_one_record(self, first_K: Numbers, second_K: Numbers) -> Flags:
+        """Whether a record of what was read has both phrases; shape (K,)."""
+        return np.asarray((self.read_PR[first_K] & self.read_PR[second_K]).any(axis=1))
 
-        Where a phrase stands is told by the one of its words that stands first: "red" in "the red box on the blue box".
-        """
-        at_PWC = at_VC[self._rows(self.phrases_PW)]
-        begin_PC = np.where((self.phrases_PW == NO_WORD)[:, :, None], np.iinfo(np.int16).max, at_PWC).min(axis=1)
-        is_both_KC = in_PC[first_K] & in_PC[second_K]
+    def in_task(self, first_K: Numbers, second_K: Numbers) -> Flags:
+        """Whether a clause of the task has the first phrase and, after it, the second one; shape (K,)."""
+        return self._is_before(first_K, second_K, slice(self.task.clause_count))
+
+    def in_state(self, first_K: Numbers, second_K: Numbers) -> Flags:
+        """Whether a clause of the state has the first phrase and, after it, the second one; shape (K,)."""
+        return self._is_before(first_K, second_K, slice(self.page.clause_count - self.state.clause_count, None))
+
+    def _is_before(self, first_K: Numbers, second_K: Numbers, clauses: slice) -> Flags:
+        """Where a phrase stands is told by its word that stands first: "red" in "the red box on the blue box"."""
+        places_PWC = self._places_VC[self._rows_PW, clauses]
+        none_PW1 = (self.phrases_PW == NO_WORD)[:, :, None]
+        begin_PC = np.where(none_PW1, np.iinfo(np.int16).max, places_PWC).min(axis=1)
+        is_both_KC = self._in_PC[first_K, clauses] & self._in_PC[second_K, clauses]
         return np.asarray((is_both_KC & (begin_PC[first_K] < begin_PC[second_K])).any(axis=1))
 
-    def _is_own(self, words_A: Numbers) -> Flags:
-        """Which of the words each phrase has itself; shape (P, A)."""
-        return np.asarray((self.phrases_PW[:, :, None] == words_A).any(axis=1))
+    def _located(self, at_M: Numbers, rows_M: Numbers, parts_N: Numbers, count: int) -> Places:
+        """Where in each of `count` parts of the page each word of the vocabulary stands last, −1 where it does not."""
+        places_VR = np.full((len(self._vocabulary_V), count), -1, np.int16)
+        places_VR[rows_M, parts_N[at_M]] = at_M
+        return places_VR
+
+    def _holding(self, places_VR: Places) -> Flags:
+        """Whether each part has all words of each phrase; shape (P, parts)."""
+        has_PWR = (places_VR[self._rows_PW] >= 0) | (self.phrases_PW == NO_WORD)[:, :, None]
+        return np.asarray(has_PWR.all(axis=1) & (self.phrases_PW[:, -1] != NO_WORD)[:, None], np.bool_)
 
     def _rows(self, words: Numbers) -> Numbers:
-        return np.searchsorted(self.vocabulary, words)
+        return np.searchsorted(self._vocabulary_V, words)
+
+
+def _book(situation: Situation, usual: Numbers) -> _Book:
+    """The arguments of the candidates, and what the task asks for, in the task and in what was read."""
+    task, state = page_of(situation.task), page_of(situation.state)
+    page = joined([task, *map(page_of, _texts(situation))])
+    phrases_PW = np.array([_phrase(phrase) for phrase in situation.mentions.phrases], np.int64)
+    return _Book(task, state, page, phrases_PW, _asked_words(situation.task, usual.tobytes()))
+
+
+def _of_clauses(book: _Book, situation: Situation) -> list[Floats | Flags]:
+    """What clauses have beside each phrase, for candidates that have it as their object or place; shape (P,) each."""
+    task, are_so_C = book.task, np.array(_are_so(situation.task, situation.state), np.bool_)
+    is_open_A = _are_among(book.asked_A, task.words[task.is_content & ~are_so_C[task.clauses]])
+    had = (_are_among(book.asked_A, _had(situation, steps)) for steps in (1, LAST_STEPS))
+    return [
+        book.told_elsewhere(),
+        *(np.asarray(book.task_PC[:, kept_C].any(axis=1)) for kept_C in (are_so_C, ~are_so_C)),
+        book.asked_in_clauses(is_open_A),
+        *(book.beside_any(is_had_A, book.task_PC & ~are_so_C) for is_had_A in had),
+    ]
+
+
+def _share_of_others(mentions: Mentions, holds: Callable[[Numbers, Numbers], Flags]) -> Floats:
+    """The share of each candidate's arguments after the first with which it `holds` of the first; shape (K,)."""
+    is_one_KM = mentions.others_KM > 0
+    held_KM = np.stack([holds(mentions.first, other_K) for other_K in mentions.others_KM.T], axis=1) & is_one_KM
+    return np.asarray(held_KM.sum(axis=1) / np.maximum(is_one_KM.sum(axis=1), 1), np.float64)
 
 
 def _texts(situation: Situation) -> list[str]:
@@ -197,16 +206,28 @@ def _texts(situation: Situation) -> list[str]:
     return [*reversed(newest), state]
 
 
-def _had(situation: Situation, steps: int, asked_A: Numbers) -> Numbers:
-    """The asked words that the arguments of the last steps have."""
+def _had(situation: Situation, steps: int) -> Numbers:
+    """The words that the arguments of the last steps have."""
     had = [_numbers_in(one.args) for one in situation.history[-steps:] if one.args]
-    return np.intersect1d(np.concatenate(had), asked_A) if had else NOTHING_USUAL
+    return np.concatenate(had) if had else NOTHING_USUAL
 
 
 @lru_cache(maxsize=1 << 14)
 def _phrase(text: str) -> tuple[int, ...]:
     """The last words of a phrase as numbers, NO_WORD before fewer than the most of them."""
     return numbered(names_of(text))
+
+
+@lru_cache(maxsize=1 << 10)
+def _asked_words(task: str, usual: bytes) -> Numbers:
+    """The numbers of the task's words that name something and are not usual, in their order."""
+    page = page_of(task)
+    return np.setdiff1d(page.words[page.is_content], np.frombuffer(usual, np.int64))
+
+
+def _are_among(words_A: Numbers, others: Numbers) -> Flags:
+    """Whether each word is one of the others; as np.isin says, sooner for few."""
+    return np.asarray((words_A[:, None] == others).any(axis=1))
 
 
 @lru_cache(maxsize=1 << 12)
@@ -228,62 +249,6 @@ def _is_most(values_K: Floats, tools_K: Numbers) -> Flags:
     most = np.zeros(int(tools_K.max()) + 1)
     np.maximum.at(most, tools_K, values_K)
     return np.asarray((values_K > 0.0) & (values_K == most[tools_K]))
-
-
-@lru_cache(maxsize=1 << 12)
-def page_of(text: str) -> Page:
-    """The words of a text by record and clause."""
-    words: list[str] = []
-    records: list[int] = []
-    clauses: list[int] = []
-    for record in clauses_of(text):
-        for clause in record:
-            words += clause
-            clauses += [clauses[-1] + 1 if clauses else 0] * len(clause)
-        records += [records[-1] + 1 if records else 0] * (len(words) - len(records))
-    numbers = np.array([number_of(word) for word in words], np.int64)
-    is_content = np.array([word not in FUNCTION_WORDS for word in words], np.bool_)
-    none = np.zeros(len(words), np.int64)
-    return Page(numbers, is_content, np.array(records, np.int64), np.array(clauses, np.int64), none)
-
-
-def records_of(text: str) -> list[str]:
-    """The records of a text; those without words too.
-
-    >>> records_of("You see a key; a box 2 steps left.")
-    ['You see a key;', 'a box 2 steps left.']
-    """
-    return _RECORD.split(text[:MOST_CHARACTERS])
-
-
-@lru_cache(maxsize=1 << 12)
-def clauses_of(text: str) -> tuple[tuple[tuple[str, ...], ...], ...]:
-    """The words of each clause of each record.
-
-    >>> clauses_of("A pot (with soil, a tree), and a jug. Wait.")
-    ((('a', 'pot', 'with', 'soil', 'a', 'tree'), ('a', 'jug')), (('wait',),))
-    """
-    found = []
-    for record in records_of(text):
-        kept = _NESTED.sub(lambda nested: _JOINING.sub(" ", nested.group()), record)
-        words = tuple(told for told in map(names_of, _CLAUSE.split(kept)) if told)
-        if words:
-            found.append(words)
-    return tuple(found)
-
-
-def _joined(pages: Sequence[Page]) -> Page:
-    """One page after the other."""
-    words, is_content = (np.concatenate([getattr(page, name) for page in pages]) for name in ("words", "is_content"))
-    parts = ("records", "clauses", "texts")
-    records, clauses, texts = (_numbered_on([getattr(page, name) for page in pages]) for name in parts)
-    return Page(words, is_content, records, clauses, texts)
-
-
-def _numbered_on(parts: Sequence[Numbers]) -> Numbers:
-    """The numbers of parts, those of each page after those of the one before."""
-    counts = [int(one[-1]) + 1 if len(one) else 0 for one in parts]
-    return np.concatenate([one + before for one, before in zip(parts, np.cumsum([0, *counts[:-1]]), strict=True)])
 
 
 @lru_cache(maxsize=1 << 10)

@@ -15,16 +15,17 @@ STATE_CHARACTERS = 2000
 OBSERVATION_CHARACTERS = 400
 ARGUMENT_CHARACTERS = 200
 RECENT_STEPS = 2
+MOST_ARGUMENTS = 4
 _TEXT = frozenset({str})
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A candidate as words: its action, and its first two arguments by their names, "" where it has fewer."""
+    """A candidate as words: its action, its first argument by their names ("" where it has none), and the next few."""
 
     action: str
     first: str
-    second: str
+    others: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def call_of(candidate: Candidate) -> Call:
     """A candidate as words; remembered where all its arguments are texts.
 
     >>> call_of(Candidate("put", {"place": "Box", "object": "coin"}))
-    Call(action='put coin box', first='coin', second='box')
+    Call(action='put coin box', first='coin', others=('box',))
     """
     args = candidate.args
     if _TEXT.issuperset(map(type, args.values())):  # 1, 1.0 and True are equal keys and different words
@@ -98,8 +99,8 @@ def _call_of_texts(tool: str, args: tuple[tuple[str, str], ...]) -> Call:
 
 
 def _call(tool: str, args: Mapping[str, object]) -> Call:
-    first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
-    return Call(render_action(tool, args), first, second)
+    first, *others = [render_arguments({name: args[name]}) for name in sorted(args)[:MOST_ARGUMENTS]] or [""]
+    return Call(render_action(tool, args), first, tuple(others))
 
 
 def render_state(state: str, history: Sequence[PastStep]) -> str:

@@ -12,7 +12,7 @@ from selector.features import STATE_FEATURES, state_features
 from selector.reading import MOST_CHARACTERS, distinct, first_words, words_of
 from selector.relations import RELATIONS, relations
 from selector.situation import Situation
-from trajstore.render import PastStep, call_of, render_action, render_arguments
+from trajstore.render import MOST_ARGUMENTS, PastStep, call_of, render_action, render_arguments
 from trajstore.retriever import Keys
 from trajstore.schema import Candidate
 
@@ -90,12 +90,12 @@ def test_the_order_of_the_candidates_does_not_matter(task, state, order):
 values = st.sampled_from(["Red box", " x ", "", 1, 1.0, True, None, [1, "a"], {"b": 2}])
 
 
-@given(st.lists(st.tuples(st.sampled_from(["Open", "put in"]), st.dictionaries(st.sampled_from("abc"), values))))
-def test_a_call_reads_as_its_action_and_its_first_two_arguments_do_however_often_it_comes(calls):
+@given(st.lists(st.tuples(st.sampled_from(["Open", "put in"]), st.dictionaries(st.sampled_from("abcdef"), values))))
+def test_a_call_reads_as_its_action_and_its_first_few_arguments_do_however_often_it_comes(calls):
     for tool, args in calls + calls:
-        first, second = [*(render_arguments({name: args[name]}) for name in sorted(args)[:2]), "", ""][:2]
+        said = [render_arguments({name: args[name]}) for name in sorted(args)[:MOST_ARGUMENTS]] or [""]
         call = call_of(Candidate(tool, args))
-        assert (call.action, call.first, call.second) == (render_action(tool, args), first, second)
+        assert (call.action, call.first, *call.others) == (render_action(tool, args), *said)
 
 
 @given(st.lists(phrases))

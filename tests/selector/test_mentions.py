@@ -56,6 +56,18 @@ def test_stems_before_a_mention_are_those_of_the_words_before_it(texts: list[lis
     assert found.before_stems.tolist() == np.vectorize(stems.get)(found.before).tolist()
 
 
+def test_what_a_third_argument_is_and_where_it_is_mentioned_tells_calls_apart():
+    def flights(*places: str) -> Situation:
+        offered = (Candidate("fly", {"from": "oslo", "plane": "red", "to": place}) for place in places)
+        return Situation("bring it to rome", "the plane is in oslo", (), tuple(offered))
+
+    rome, bonn = (frozenset(row) - {NONE} for row in crosses(flights("rome", "bonn")).tolist())
+    paris = frozenset(crosses(flights("paris"))[0].tolist()) - {NONE}
+    assert len(rome - bonn) == 3  # what it is, that alone and from there, and that the task names it
+    assert len(bonn - rome) == len(paris - bonn) == 2
+    assert mention_relations(flights("rome", "bonn"))[:, -1].tolist() == [0.0, 0.0]
+
+
 def test_what_the_text_says_to_do_is_told_from_what_it_does_not():
     told = mention_relations(cook())[:, MENTION_RELATIONS.index("verb before object in what was read")]
     assert told.tolist() == [1.0, 0.0, 0.0, 0.0]

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from tiny_worlds import knowledge_of
 
 from selector.learning import usual_words
+from selector.pages import clauses_of
 from selector.phrases import FUNCTION_WORDS
 from selector.reading import numbers_of
 from selector.situation import Situation
-from selector.together_relations import OF_OBJECT, TOGETHER_RELATIONS, clauses_of, together_relations
+from selector.together_relations import OF_OBJECT, TOGETHER_RELATIONS, together_relations
 from trajstore.render import PastStep
 from trajstore.schema import Candidate, Step, Task, Trajectory
 
@@ -23,9 +24,9 @@ def relation(name: str, situation: Situation) -> list[float]:
 
 
 def asked(task: str, state: str, observations: list[str], *calls: tuple[str, ...]) -> Situation:
-    """Candidates of a tool with an object, and a place where there are three parts."""
+    """Candidates of a tool with an object, and places where there are more parts."""
     history = tuple(PastStep("read", str(number), text) for number, text in enumerate(observations))
-    offered = (Candidate(one[0], dict(zip(("object", "place"), one[1:], strict=False))) for one in calls)
+    offered = (Candidate(one[0], dict(zip(("object", "place", "to"), one[1:], strict=False))) for one in calls)
     return Situation(task, state, history, tuple(offered))
 
 
@@ -73,8 +74,8 @@ def test_two_things_that_one_clause_of_the_task_names_in_order_belong_together()
         ("stack", "red block", "white block"),
     ]
     situation = asked(task, state, [], *pairs)
-    assert relation("object before place in a clause of the task", situation) == [1.0, 0.0, 0.0]
-    assert relation("object before place in a clause of the state", situation) == [0.0, 0.0, 0.0]
+    assert relation("object before places in a clause of the task", situation) == [1.0, 0.0, 0.0]
+    assert relation("object before places in a clause of the state", situation) == [0.0, 0.0, 0.0]
     assert relation("what the task says of its object is so", situation) == [0.0, 0.0, 0.0]
 
 
@@ -105,18 +106,19 @@ def test_what_was_just_acted_on_points_to_what_the_task_says_of_it():
     boarded = (PastStep("board", '{"car": "c2"}', "Now: on c2."), PastStep("wait", "", ""))
     offered = [Candidate("sail", {"from": "l1", "to": place}) for place in ("l7", "l11", "l77")]
     situation = Situation(FERRY, "on c2; at c1 l4; at ferry l1", boarded[:1], tuple(offered))
-    assert relation("its place in an open clause with what the last step had", situation) == [1.0, 0.0, 0.0]
+    assert relation("its places in an open clause with what the last step had", situation) == [1.0, 0.0, 0.0]
     later = Situation(FERRY, "on c2; at c1 l4; at ferry l1", boarded, tuple(offered))
-    assert relation("its place in an open clause with what the last step had", later) == [0.0, 0.0, 0.0]
-    assert relation("its place in an open clause with what the last steps had", later) == [1.0, 0.0, 0.0]
+    assert relation("its places in an open clause with what the last step had", later) == [0.0, 0.0, 0.0]
+    assert relation("its places in an open clause with what the last steps had", later) == [1.0, 0.0, 0.0]
     settled = Situation(FERRY, "on c2; at c2 l7", boarded[:1], tuple(offered))
-    assert relation("its place in an open clause with what the last step had", settled) == [0.0, 0.0, 0.0]
+    assert relation("its places in an open clause with what the last step had", settled) == [0.0, 0.0, 0.0]
 
 
 WORDS = st.sampled_from(["red", "cup", "box", "2", "the", "and", ",", ".", "{", "}", "(", ")", "\n"])
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
 NAMES = st.sampled_from(["", "cup", "red cup", "box 2", "2", "jar"])
-CALLS = st.lists(st.tuples(st.just("put"), NAMES, NAMES), min_size=1, max_size=4)
+PUT = st.tuples(st.just("put"), NAMES, NAMES) | st.tuples(st.just("put"), NAMES, NAMES, NAMES)
+CALLS = st.lists(PUT, min_size=1, max_size=4)
 
 
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), CALLS)
@@ -127,7 +129,27 @@ def test_relations_are_shares_and_none_where_there_is_no_argument(task, state, o
     assert ((made >= 0.0) & (made <= 1.0)).all()
     mentions = situation.mentions
     assert not made[mentions.first == 0].any()
-    assert not made[mentions.second == 0, OF_OBJECT:].any()
+    assert not made[(mentions.others_KM == 0).all(axis=1), OF_OBJECT:].any()
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), st.lists(st.tuples(st.just("put"), NAMES, NAMES, NAMES), min_size=1))
+def test_of_several_places_each_counts_alike(task, state, observations, calls):
+    both = together_relations(asked(task, state, observations, *calls))
+    # All are offered, so that the same arguments are known each time.
+    alone = [("put", *pair) for _, thing, *places in calls for pair in ((thing, places[0]), (thing, places[1]))]
+    apart = together_relations(asked(task, state, observations, *calls, *alone))[len(calls) :, OF_OBJECT:]
+    given_KM = np.array([[bool(place) for place in one[2:]] for one in calls])
+    counts = given_KM.sum(axis=1)[:, None]
+    expected = apart.reshape(len(calls), 2, -1).sum(axis=1) / np.maximum(counts, 1)
+    np.testing.assert_allclose(both[:, OF_OBJECT:], expected)
+
+
+def test_where_a_call_leads_is_seen_wherever_its_argument_stands():
+    state = "on p1; in p1 plane; at plane l1"
+    flights = [("fly", "plane", "l1", place) for place in ("l7", "l11")]
+    situation = asked("Reach: at p1 l11; at c2 l7.", state, ["p1 in plane"], *flights)
+    loaded = Situation(situation.task, state, (PastStep("load", '{"parcel": "p1"}', ""),), situation.candidates)
+    assert relation("its places in an open clause with what the last step had", loaded) == [0.0, 0.5]
 
 
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), CALLS, st.randoms(use_true_random=False))
@@ -146,12 +168,12 @@ def test_object_and_place_are_in_one_record_where_all_their_words_are(pairs, tex
         float(bool(first and second) and any({*first.split(), *second.split()} <= record for record in records))
         for first, second in pairs
     ]
-    assert relation("object and place in one record", situation) == expected
+    assert relation("object and places in one record", situation) == expected
 
 
 def test_function_words_ask_for_nothing():
     task = " ".join(sorted(FUNCTION_WORDS))
     situation = asked(task, "the cup is in the box", [], ("take", "cup"))
     assert not np.delete(
-        together_relations(situation), TOGETHER_RELATIONS.index("object and place in one record")
+        together_relations(situation), TOGETHER_RELATIONS.index("object and places in one record")
     ).any()
