@@ -12,6 +12,7 @@ from itertools import chain, pairwise
 
 from selector.reading import words_of
 
+_CALLED = "called "
 _CONTENTS = " containing "
 _PLACED = re.compile(r" (?:in|on) ")
 
@@ -29,6 +30,8 @@ def seen_names(made_up: Mapping[str, str], others: Mapping[str, Sequence[str]], 
     >>> fruits = {"1": ["apple", "fruit"], "2": ["apple", "fruit"]}
     >>> seen_names({"1": "fruit in bowl", "2": "apple in bag"}, fruits, "a bowl with an apple, a bag with an apple")
     {'1': 'apple in bowl', '2': 'apple in bag'}
+    >>> seen_names({"1": "air"}, {"1": ["substance", "air"]}, "You see a substance called air.")
+    {'1': 'air'}
     """
     known = {name: set[str]() for name in made_up.values()}
     for number, name in made_up.items():
@@ -94,12 +97,19 @@ class _Names:
         return names | unclear
 
     def _best(self, one: str, is_wanted: Callable[[str], bool], otherwise: str = "") -> str:
-        """The rarest wanted name that is seen, else the longest that no other object has, else the other one given."""
+        """The rarest wanted name that is seen, of two the one that it is said to be called ("a substance called air").
+
+        Else the longest that no other object has, else the other one given.
+        """
         wanted = [name for name in self._known[one] if is_wanted(name) and not _stutters(name)]
-        is_seen = {name: f" {' '.join(words_of(name))} " in self._seen for name in wanted}
-        fitting = [name for name in wanted if is_seen[name] or self._shared[name] == 1]
-        best = max(fitting, key=lambda name: (is_seen[name], -self._shared[name], len(name), name), default="")
-        return best or otherwise or one
+        fitting = [name for name in wanted if self._says(name) or self._shared[name] == 1]
+        return max(fitting, key=self._worth, default="") or otherwise or one
+
+    def _worth(self, name: str) -> tuple[bool, int, bool, int, str]:
+        return self._says(name), -self._shared[name], self._says(_CALLED + name), len(name), name
+
+    def _says(self, words: str) -> bool:
+        return f" {' '.join(words_of(words))} " in self._seen
 
     def _own(self, one: str) -> set[str]:
         """The names that mean this object alone."""

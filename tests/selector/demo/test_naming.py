@@ -16,6 +16,13 @@ def test_of_several_names_that_are_seen_the_rarest_is_taken_and_then_the_longest
     assert names == {"1": "water", "2": "air", "3": "red light bulb"}
 
 
+def test_what_a_thing_is_called_is_its_name_and_what_it_is_a_kind_of_is_not():
+    air = seen_names(
+        {"1": "air"}, {"1": ("substance", "air")}, "First, focus on the substance. A substance called air."
+    )
+    assert air == {"1": "air"}
+
+
 def test_things_seen_under_one_name_are_told_apart_by_where_they_are():
     others = {
         "1": ("cup", "cup containing tea", "blue cup"),
