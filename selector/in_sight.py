@@ -71,7 +71,7 @@ class SightTable:
         """
         now = np.append(seen_in([state], self._images)[0], False).astype(np.float32)
         apart_PLF = np.abs(self._seen_PLF - now[self._images_PF][:, None, :])
-        return np.asarray((apart_PLF @ self._shares_PF[:, :, None])[:, :, 0], np.float32)
+        return np.asarray(np.einsum("plf,pf->pl", apart_PLF, self._shares_PF), np.float32)
 
 
 def _runs(words: Iterable[str], wanted: frozenset[str]) -> list[str]:
