@@ -139,6 +139,15 @@ class Line:
         return cls(Condition(**known), **own, tasks=tuple(TaskResult(**task) for task in plain["tasks"]))
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The names in an option's value.
+
+    >>> listed("coin,twc,"), listed("")
+    (('coin', 'twc'), ())
+    """
+    return tuple(filter(None, text.split(",")))
+
+
 def read_lines(path: Path) -> list[Line]:
     """All whole lines of a file, none where there is none: an interrupted run may leave half of its last one."""
     found = []

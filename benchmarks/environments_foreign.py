@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
-from environment_report import Condition
+from environment_report import Condition, listed
 from environments.babyai import LEVELS, BabyAIEnvironment
 from environments.pddl import DOMAINS, PDDLEnvironment
 from environments.textworld import CHALLENGES, TextWorldEnvironment
@@ -85,16 +85,12 @@ def play(world: World, game: str, options: argparse.Namespace) -> list[dict[str,
     return lines
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
 def main() -> None:
     """Read the options, play, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environment", choices=tuple(FOREIGN), default="textworld")
-    parser.add_argument("--games", type=_names)
-    parser.add_argument("--agents", type=_names, default=AGENTS)
+    parser.add_argument("--games", type=listed)
+    parser.add_argument("--agents", type=listed, default=AGENTS)
     parser.add_argument("--train", type=int)
     parser.add_argument("--tests", type=int)
     parser.add_argument("--seed", type=int, default=0)

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from environment_learners import KINDS, STORED, Given
-from environment_report import Condition
+from environment_report import Condition, listed
 from live_selector import OWN, learn_live, own_episode
 from rich.console import Console
 from rich.progress import Progress, track
@@ -273,10 +273,6 @@ def _over(by_game: Mapping[str, Mapping[str, Sequence[float]]], name: str, seed:
     return f"{found.value:.1f} ({found.low:.0f}–{found.high:.0f})"
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
 def main() -> None:
     """Read the options, play, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -288,8 +284,8 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=0, help="steps of its own to learn from, in place of gold paths")
     parser.add_argument("--variations", type=int, default=10)
     parser.add_argument("--decisions", type=int, default=6000)
-    parser.add_argument("--agents", type=_names, default=("selector",))
-    parser.add_argument("--games", type=_names, default=())
+    parser.add_argument("--agents", type=listed, default=("selector",))
+    parser.add_argument("--games", type=listed, default=())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/scienceworld.jsonl"))
     parser.add_argument("--quick", action="store_true", help="three tasks, four paths each, one variation")

@@ -33,7 +33,7 @@ from environment_agents import (
     without_names,
 )
 from environment_learners import BY_NAME, KINDS, STORED, Given, Kind, Tell
-from environment_report import ALL_STORED, USUAL_UPDATES, Condition, Line, TaskResult, draw, read_lines, report
+from environment_report import ALL_STORED, USUAL_UPDATES, Condition, Line, TaskResult, draw, listed, read_lines, report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -270,15 +270,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--environment", choices=list(WORLDS), default="textworld")
-    parser.add_argument("--games", type=_names, default=())
-    parser.add_argument("--agents", type=_names, default=tuple(KINDS))
+    parser.add_argument("--games", type=listed, default=())
+    parser.add_argument("--agents", type=listed, default=tuple(KINDS))
     for name, usual in COUNTS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=usual)
     parser.add_argument("--fold", choices=("dev", "test"), default="dev")
     parser.add_argument("--collect", dest="collected", type=_counts)
-    parser.add_argument("--experience", type=_names, default=("own",))
+    parser.add_argument("--experience", type=listed, default=("own",))
     parser.add_argument("--curve", type=_counts, default=())
-    parser.add_argument("--without", type=_names, default=())
+    parser.add_argument("--without", type=listed, default=())
     parser.add_argument("--environment-steps", type=_counts, default=(20_000,))
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
@@ -308,12 +308,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(one for one in text.split(",") if one)
-
-
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(int(one) for one in _names(text))
+    return tuple(int(one) for one in listed(text))
 
 
 def main() -> None:
