@@ -19,7 +19,7 @@ from selector.choice_model import ActionFeatures, ChoiceModel, softmax, unfitted
 from selector.crosses import CROSSES, HASHED_CROSSES, NONE, SAID
 from selector.features import STATE_FEATURES, Sparse
 from selector.follow import PathModel, fit_paths, path_features, unfitted_paths
-from selector.interplay import Decisions, fit_interplay
+from selector.interplay import Decisions, fit_interplay, shares_by_decision
 from selector.knowledge import EXPERTS
 from selector.relations import RELATIONS
 
@@ -103,9 +103,7 @@ class _Design:
 
         The second is the unlikelihood of Welleck et al. 2020 (arXiv 1908.04319).
         """
-        peaks = np.maximum.reduceat(logits, self.starts)
-        grown = np.exp(logits - peaks[self.owners])
-        shares = grown / np.add.reduceat(grown, self.starts)[self.owners]
+        shares = shares_by_decision(logits, self.starts, self.owners)
         chosen = np.clip(shares[self.chosen], 1e-12, 1.0 - 1e-9)
         loss = self.weights @ np.where(self.is_wrong, -np.log1p(-chosen), -np.log(chosen))
         pulls = self.weights * np.where(self.is_wrong, -chosen / (1.0 - chosen), 1.0)

@@ -7,11 +7,13 @@ weights leave unexplained, trained by Adam with decoupled decay (Loshchilov & Hu
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Float = TypeVar("Float", bound=np.floating)
 
 UNITS = 32
 EPOCHS = 15
@@ -77,19 +79,28 @@ def _batches(decisions: int, rng: np.random.Generator) -> Iterator[NDArray[np.in
         yield from (order[first : first + BATCH] for first in range(0, decisions, BATCH))
 
 
+def shares_by_decision(logits: NDArray[Float], starts: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[Float]:
+    """The softmax of each decision's logits: candidates from `starts` on are of the decision in `owners`; like logits.
+
+    >>> shares_by_decision(np.zeros(3), np.array([0, 2]), np.array([0, 0, 1])).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    grown = np.exp(logits - np.maximum.reduceat(logits, starts)[owners])
+    return np.asarray(grown / np.add.reduceat(grown, starts)[owners], logits.dtype)
+
+
 def _slopes(weights: list[Floats], scaled: Floats, known: Decisions, batch: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """The gradient of the mean weighted −ln p of what was right."""
     inner, outer = weights
     ends = np.append(known.starts[1:], len(known.logits))
     sizes = ends[batch] - known.starts[batch]
     firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    rows = np.arange(sizes.sum()) + np.repeat(known.starts[batch] - firsts, sizes)
+    owners = np.repeat(np.arange(len(batch)), sizes)
+    rows = np.arange(sizes.sum()) + (known.starts[batch] - firsts)[owners]
     features = scaled[rows]
     hidden = np.maximum(features @ inner[:-1] + inner[-1], 0.0)
-    logits = known.logits[rows] + hidden @ outer
-    grown = np.exp(logits - np.repeat(np.maximum.reduceat(logits, firsts), sizes))
-    pulls = grown / np.repeat(np.add.reduceat(grown, firsts), sizes)
+    pulls = shares_by_decision(known.logits[rows] + hidden @ outer, firsts, owners)
     pulls[firsts + known.chosen[batch] - known.starts[batch]] -= 1.0
-    pulls *= np.repeat(known.weights[batch] / len(batch), sizes)
+    pulls *= (known.weights[batch] / len(batch))[owners]
     back = (pulls[:, None] * outer) * (hidden > 0.0)
     return np.concatenate([features.T @ back, back.sum(axis=0)[None]]), hidden.T @ pulls
