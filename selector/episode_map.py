@@ -229,7 +229,7 @@ def _with_objects(things: Mapping[str, str], known: frozenset[str], fresh: froze
     if not fresh:
         return things
     grown, objects = dict(things), set(known)
-    for action in sorted(fresh, key=len):
+    for action in sorted(fresh, key=lambda one: (len(one), one)):  # a set has no order of its own
         words = object_of(action).split()
         parts = (" ".join(words[:length]) for length in range(len(words), 0, -1))
         grown[action] = next((part for part in parts if part in objects), " ".join(words))

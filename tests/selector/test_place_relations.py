@@ -1,5 +1,9 @@
 """Laws of the map of an episode and of the relations that are read off it, against brute force and small worlds."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -249,3 +253,21 @@ def test_each_change_uses_up_one_mention_of_its_object():
     assert asked_column(after, name)["take pear"] == pytest.approx(2 / 3)
     assert asked_column(after, name)["slice leek"] == pytest.approx(1 / 3)
     assert asked_column(after, "spelled out and not done")["dice leek"] == 0.0
+
+
+THINGS = """
+from selector.episode_map import map_of
+known = map_of((), "a lab", ("investigate water", "mix water red pot", "look at red pot in sink"))
+print(sorted(known.things.items()))
+"""
+
+
+def test_what_actions_are_done_to_does_not_hang_on_how_strings_are_hashed():
+    told = set()
+    for seed in range(6):
+        environment = os.environ | {"PYTHONHASHSEED": str(seed)}
+        done = subprocess.run(
+            [sys.executable, "-c", THINGS], capture_output=True, text=True, check=True, env=environment
+        )
+        told.add(done.stdout)
+    assert len(told) == 1
