@@ -53,13 +53,13 @@ def equal(first: ToolPolicy, second: ToolPolicy) -> bool:
 
 
 def test_live_rollouts_teach_the_right_buttons_on_tasks_that_were_not_trained_on():
-    reports = [live(replace(LIVE, seed=seed)).train() for seed in range(3)]  # how far it comes depends on the seed
+    reports = [live(replace(LIVE, seed=seed)).train() for seed in range(6)]  # how far it comes depends on the seed
     before, after = ([one.metrics[when]["average_reward"]["value"] for one in reports] for when in ("before", "after"))
     assert max(before) < 0.6
     assert min(after) > 0.8
-    assert mean(after) > 0.85
+    assert mean(after) > 0.9
     assert all(one.metrics["reward_gain"]["low"] > 0.2 for one in reports)
-    assert mean(accuracy(one.policy) for one in reports) > 0.6
+    assert mean(accuracy(one.policy) for one in reports) > 0.8
     report = reports[0]
     assert (report.updates, report.trajectories) == (16, 16 * 32)
     assert 0.0 <= report.monotonicity <= 1.0
