@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.asked_things import said_of_asked
-from selector.crosses import CROSSES, HASHED_CROSSES, NOTHING_SAID, crosses
+from selector.crosses import CROSSES, HASHED_CROSSES, crosses
 from selector.features import STATE_FEATURES, Sparse
 from selector.interplay import Interplay
 from selector.knowledge import EXPERTS, TOOL_EXPERTS
+from selector.reading import NO_WORDS
 from selector.relations import RELATIONS, relations
 from selector.situation import Situation
-from selector.together_relations import NOTHING_USUAL
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class ActionFeatures:
 def action_features(
     situation: Situation,
     paths: Floats | None = None,
-    usual: NDArray[np.int64] = NOTHING_USUAL,
+    usual: NDArray[np.int64] = NO_WORDS,
     *,
     with_said: bool = False,
 ) -> ActionFeatures | None:
@@ -51,7 +51,7 @@ def action_features(
     """
     if not situation.is_described:
         return None
-    said = said_of_asked(situation, usual) if with_said and len(situation.candidates) <= FEW else NOTHING_SAID
+    said = said_of_asked(situation, usual) if with_said and len(situation.candidates) <= FEW else NO_WORDS
     related = relations(situation, usual)
     if paths is not None:
         related = np.concatenate([related, paths], axis=1)

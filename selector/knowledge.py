@@ -19,9 +19,9 @@ from selector.follow import Nearby, Paths, find_paths
 from selector.offer import MOST_OFFERS, Offer
 from selector.outcomes import Outcomes, RewardOf, Stored, claims_of, success_of
 from selector.posteriors import BetaPosterior, beta_from_evidence
+from selector.reading import NO_WORDS
 from selector.situation import CandidateSet, Situation, number_candidates
 from selector.stored_paths import StoredPaths
-from selector.together_relations import NOTHING_USUAL
 from selector.values import ValueConfig
 from selector.word_weights import WordWeights
 from trajstore.allowed import Allowed, all_but
@@ -106,7 +106,7 @@ class Knowledge:
         self.outcomes = Outcomes(experience, reward_of, values, corroboration)
         self._stored_paths = StoredPaths(experience)
         self.decisive = NONE_DECISIVE
-        self.usual = NOTHING_USUAL
+        self.usual = NO_WORDS
         self._number = lru_cache(MOST_OFFERS)(partial(_numbered, experience))
         self._descriptions = lru_cache(MOST_OFFERS)(partial(_described, experience))
 

@@ -35,9 +35,8 @@ from selector.gain import (
 from selector.kin import Kinship
 from selector.knowledge import CORROBORATION, Knowledge, Left
 from selector.lessons import lessons, wrong_steps
-from selector.reading import numbers_of
+from selector.reading import NO_WORDS, numbers_of
 from selector.situation import Situation, place_of, situation_at
-from selector.together_relations import NOTHING_USUAL
 from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.embedding import Embedder
 from trajstore.experience import Experience, holdout_unit, play_back
@@ -86,7 +85,7 @@ class Fitted:
     familiar: Familiar
     words: WordWeights = NO_WEIGHTS
     decisive: DecisiveWords = NONE_DECISIVE
-    usual: np.ndarray = field(default_factory=lambda: NOTHING_USUAL)
+    usual: np.ndarray = field(default_factory=lambda: NO_WORDS)
 
 
 def learn(
@@ -326,8 +325,8 @@ def _examples_of(
         if chosen is None or len(situation.candidates) < 2 or (is_wrong and not situation.is_grounded):
             continue
         goals = knowledge.goal_similarities(situation) if goals is None else goals
-        related = {"with_paths": sampling.with_paths, "with_said": sampling.with_said}
-        made = example(knowledge, situation, goals, left, chosen, **related)
+        with_paths, with_said = sampling.with_paths, sampling.with_said
+        made = example(knowledge, situation, goals, left, chosen, with_paths=with_paths, with_said=with_said)
         if is_wrong:
             counts = float(trust[number])
         else:

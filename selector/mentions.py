@@ -75,10 +75,13 @@ class Mentions:
 
         A mean, as of "from" and "to" it is often but one in which candidates differ, and the greatest could hide it.
         """
-        worth_P = np.array(values_P, np.float64)
-        worth_P[0] = 0.0
-        count_K = np.maximum((self.others_KM > 0).sum(axis=1), 1)
-        return np.asarray((worth_P[self.others_KM].sum(axis=1).T / count_K).T, np.float64)
+        return self.mean_of_others(values_P[self.others_KM])
+
+    def mean_of_others(self, values_KM: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The mean of values (K, M, …) of arguments after the first over those that there are; shape (K, …)."""
+        is_one_KM = self.others_KM > 0
+        sums_K = np.where(is_one_KM.reshape(*is_one_KM.shape, *[1] * (values_KM.ndim - 2)), values_KM, 0.0).sum(axis=1)
+        return np.asarray((sums_K.T / np.maximum(is_one_KM.sum(axis=1), 1)).T, np.float64)
 
 
 @lru_cache(maxsize=1 << 13)

@@ -17,8 +17,8 @@ from selector.follow import PathModel
 from selector.interplay import Interplay
 from selector.knowledge import EXPERTS
 from selector.path_relations import PATH_RELATIONS
+from selector.reading import NO_WORDS
 from selector.relations import RELATIONS
-from selector.together_relations import NOTHING_USUAL
 from selector.word_weights import NO_WEIGHTS, WordWeights
 from trajstore.errors import DamagedStore
 
@@ -36,7 +36,7 @@ class FittedModel:
     rows: int
     words: WordWeights = NO_WEIGHTS
     decisive: DecisiveWords = NONE_DECISIVE
-    usual: NDArray[np.int64] = field(default_factory=lambda: NOTHING_USUAL)
+    usual: NDArray[np.int64] = field(default_factory=lambda: NO_WORDS)
 
 
 def to_bytes(fitted: FittedModel) -> bytes:

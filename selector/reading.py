@@ -16,6 +16,7 @@ AMPLE = 12  # characters a word, which is more than most have
 WORD = re.compile(r"[a-z]+|\d+")
 NAME = re.compile(r"[a-z\d]+(?:[-_][a-z\d]+)*")
 JOINT = re.compile(r"[-_]")
+NO_WORDS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)

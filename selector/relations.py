@@ -15,8 +15,9 @@ from selector.description_relations import DESCRIPTION_RELATIONS, description_re
 from selector.mention_relations import MENTION_RELATIONS, mention_relations
 from selector.number_relations import NUMBER_RELATIONS, number_relations
 from selector.place_relations import PLACE_RELATIONS, place_relations
+from selector.reading import NO_WORDS
 from selector.situation import Situation
-from selector.together_relations import NOTHING_USUAL, TOGETHER_RELATIONS, together_relations
+from selector.together_relations import TOGETHER_RELATIONS, together_relations
 from selector.word_relations import WORD_RELATIONS, word_relations
 
 
@@ -39,7 +40,7 @@ FAMILIES = (
 RELATIONS = (*(name for family in FAMILIES for name in family.names), *TOGETHER_RELATIONS)
 
 
-def relations(situation: Situation, usual: NDArray[np.int64] = NOTHING_USUAL) -> NDArray[np.float64]:
+def relations(situation: Situation, usual: NDArray[np.int64] = NO_WORDS) -> NDArray[np.float64]:
     """All relations of the situation's candidates; shape (K, len(RELATIONS)), about 0 to 1 each.
 
     `usual` are the numbers of words that most tasks have.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,10 +129,11 @@ class Situation:
         for step in reversed(self.history):
             if len(texts) < MOST_TEXTS and step.observation:
                 texts.setdefault(step.tool, step.observation)
-        columns = zip_longest(*((call.first, *call.others) for call in self.calls), ("", ""), fillvalue="")
-        names = ["", *(name for column in columns for name in column[:-1])]
+        called = ((call.first, *call.others) for call in self.calls)
+        columns = [*zip_longest(("", ""), *called, fillvalue="")]
+        names = [*chain.from_iterable(columns)]
         parts = distinct([self.kinds.get(name, name) for name in names] if self.kinds else names)
-        first, *others = parts.places[1:].reshape(-1, len(self.calls))
+        first, *others = parts.places.reshape(len(columns), -1)[:, 1:]
         phrases_PW = np.array([phrase_numbers(phrase) for phrase in parts.texts], np.int64)
         found = find(phrases_PW, [*map(read, texts.values())])
         return Mentions(parts.texts, first, np.stack(others, axis=1), tuple(texts), found)

@@ -5,16 +5,16 @@ tree is in it; two blocks belong on each other because one clause of the task ha
 says so already; a car that was just boarded belongs where the task's clause with it says.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.mentions import NO_WORD, Mentions, numbered
+from selector.mentions import NO_WORD, numbered
 from selector.pages import Flags, Numbers, Page, clauses_of, joined, page_of
 from selector.phrases import FUNCTION_WORDS
-from selector.reading import names_of, number_of
+from selector.reading import NO_WORDS, names_of, number_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -44,11 +44,10 @@ TOGETHER_RELATIONS = (
 )
 OF_OBJECT = 10
 LAST_STEPS = 5
-NOTHING_USUAL: Numbers = np.zeros(0, np.int64)
 MOST_TEXTS = 12
 
 
-def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> Floats:
+def together_relations(situation: Situation, usual: Numbers = NO_WORDS) -> Floats:
     """What stands beside each candidate's arguments; shape (K, len(TOGETHER_RELATIONS)), 0 to 1 each.
 
     The first is its object, its places are the mean of the others.  `usual` are the numbers of words that most tasks
@@ -63,8 +62,10 @@ def together_relations(situation: Situation, usual: Numbers = NOTHING_USUAL) -> 
     newest_P, in_clauses_P = _newest(beside_PR, book.read_PR), book.asked_in_clauses()
     of_object = np.stack([asked_P, newest_P, asked_P, in_clauses_P, *of_clauses], axis=1)
     of_places = mentions.of_others(np.stack([asked_P, *of_clauses], axis=1))
-    of_pairs = [_share_of_others(mentions, holds) for holds in (book.in_one_record, book.in_task, book.in_state)]
-    made = np.concatenate([of_object[mentions.first], of_places, np.stack(of_pairs, axis=1)], axis=1)
+    pairs = mentions.first[:, None], mentions.others_KM
+    held_KM3 = np.stack([holds(*pairs) for holds in (book.in_one_record, book.in_task, book.in_state)], axis=2)
+    of_pairs = mentions.mean_of_others(held_KM3)
+    made = np.concatenate([of_object[mentions.first], of_places, of_pairs], axis=1)
     made[:, 2] = _is_most(made[:, 0], situation.tools.places)
     made[mentions.first == 0] = 0.0
     return made
@@ -135,25 +136,25 @@ class _Book:
         shares_PC = np.clip((told_C - (is_own_PW & is_shared[at_PW]).sum(axis=1)[:, None]) / rest_PC, 0.0, 1.0)
         return np.asarray(np.where(in_PC, shares_PC, 0.0).max(axis=1, initial=0.0), np.float64)
 
-    def in_one_record(self, first_K: Numbers, second_K: Numbers) -> Flags:
-        """Whether a record of what was read has both phrases; shape (K,)."""
-        return np.asarray((self.read_PR[first_K] & self.read_PR[second_K]).any(axis=1))
+    def in_one_record(self, first: Numbers, second: Numbers) -> Flags:
+        """Whether a record of what was read has both phrases; the shape to which their places broadcast."""
+        return np.asarray((self.read_PR[first] & self.read_PR[second]).any(axis=-1))
 
-    def in_task(self, first_K: Numbers, second_K: Numbers) -> Flags:
-        """Whether a clause of the task has the first phrase and, after it, the second one; shape (K,)."""
-        return self._is_before(first_K, second_K, slice(self.task.clause_count))
+    def in_task(self, first: Numbers, second: Numbers) -> Flags:
+        """Whether a clause of the task has the first phrase and, after it, the second one; shape as above."""
+        return self._is_before(first, second, slice(self.task.clause_count))
 
-    def in_state(self, first_K: Numbers, second_K: Numbers) -> Flags:
-        """Whether a clause of the state has the first phrase and, after it, the second one; shape (K,)."""
-        return self._is_before(first_K, second_K, slice(self.page.clause_count - self.state.clause_count, None))
+    def in_state(self, first: Numbers, second: Numbers) -> Flags:
+        """Whether a clause of the state has the first phrase and, after it, the second one; shape as above."""
+        return self._is_before(first, second, slice(self.page.clause_count - self.state.clause_count, None))
 
-    def _is_before(self, first_K: Numbers, second_K: Numbers, clauses: slice) -> Flags:
+    def _is_before(self, first: Numbers, second: Numbers, clauses: slice) -> Flags:
         """Where a phrase stands is told by its word that stands first: "red" in "the red box on the blue box"."""
         places_PWC = self._places_VC[self._rows_PW, clauses]
         none_PW1 = (self.phrases_PW == NO_WORD)[:, :, None]
-        begin_PC = np.where(none_PW1, np.iinfo(np.int16).max, places_PWC).min(axis=1)
-        is_both_KC = self._in_PC[first_K, clauses] & self._in_PC[second_K, clauses]
-        return np.asarray((is_both_KC & (begin_PC[first_K] < begin_PC[second_K])).any(axis=1))
+        begin_PC, in_PC = np.where(none_PW1, np.iinfo(np.int16).max, places_PWC).min(axis=1), self._in_PC[:, clauses]
+        is_both = in_PC[first] & in_PC[second]
+        return np.asarray((is_both & (begin_PC[first] < begin_PC[second])).any(axis=-1))
 
     def _located(self, at_M: Numbers, rows_M: Numbers, parts_N: Numbers, count: int) -> Places:
         """Where in each of `count` parts of the page each word of the vocabulary stands last, −1 where it does not."""
@@ -191,13 +192,6 @@ def _of_clauses(book: _Book, situation: Situation) -> list[Floats | Flags]:
     ]
 
 
-def _share_of_others(mentions: Mentions, holds: Callable[[Numbers, Numbers], Flags]) -> Floats:
-    """The share of each candidate's arguments after the first with which it `holds` of the first; shape (K,)."""
-    is_one_KM = mentions.others_KM > 0
-    held_KM = np.stack([holds(mentions.first, other_K) for other_K in mentions.others_KM.T], axis=1) & is_one_KM
-    return np.asarray(held_KM.sum(axis=1) / np.maximum(is_one_KM.sum(axis=1), 1), np.float64)
-
-
 def _texts(situation: Situation) -> list[str]:
     """The newest observations and the state, each once, the newest last; none that the state repeats."""
     state = situation.state
@@ -209,7 +203,7 @@ def _texts(situation: Situation) -> list[str]:
 def _had(situation: Situation, steps: int) -> Numbers:
     """The words that the arguments of the last steps have."""
     had = [_numbers_in(one.args) for one in situation.history[-steps:] if one.args]
-    return np.concatenate(had) if had else NOTHING_USUAL
+    return np.concatenate(had) if had else NO_WORDS
 
 
 @lru_cache(maxsize=1 << 14)

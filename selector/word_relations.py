@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.reading import MOST_CHARACTERS, numbers_of
+from selector.reading import MOST_CHARACTERS, NO_WORDS, numbers_of
 from selector.situation import Situation
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,6 @@ _WORD_TABLE = 1 << 15
 _PAIR_TABLE = 1 << 17
 _READ = 4
 _NO_REWARD = 1e-12
-_NOTHING = np.zeros(0, np.int64)
 
 WORD_RELATIONS = (
     "words in the task",
@@ -128,7 +127,7 @@ def _ragged(lists: list[Numbers]) -> _Ragged:
 
 def _read(texts: Iterable[str], between: str = " ") -> Numbers:
     """Hashed words of the texts one after the other, as far as a single text is read."""
-    parts, room = [_NOTHING], MOST_CHARACTERS
+    parts, room = [NO_WORDS], MOST_CHARACTERS
     for text in texts:
         if room <= 0:
             break
