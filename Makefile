@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := build/lock
+RESULTS ?= build/results
 WORKERS ?= 2
 PYTHON = $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
@@ -25,10 +26,12 @@ test: check  ## Check, then run the tests, the doctests and the README's example
 test-slow: $(VENV)/.dev  ## Run only the tests that take more than a few seconds.
 	@"$(BIN)/python" -m pytest -m slow --hypothesis-profile=searching
 
-bench-environments: $(VENV)/.environments  ## Make the tables of published environments anew (hours; QUICK=--quick: minutes).
+bench-environments: $(VENV)/.environments  ## Make the tables of environments in build/results (hours, or minutes with QUICK=--quick).
 	@"$(BIN)/python" benchmarks/environments_table.py --fold test --workers $(WORKERS) $(QUICK) \
-		--json benchmarks/results/textworld.jsonl --figures benchmarks/results/textworld
-	@"$(BIN)/python" benchmarks/environments_bfcl.py $(QUICK) --json benchmarks/results/bfcl.json
+		--json $(RESULTS)/textworld.jsonl --figures $(RESULTS)/textworld
+	@"$(BIN)/python" benchmarks/environments_bfcl.py $(QUICK) --json $(RESULTS)/bfcl.json
+	@"$(BIN)/python" benchmarks/environments_scienceworld.py --fold test --variations 6 $(QUICK) \
+		--json $(RESULTS)/scienceworld.jsonl
 
 check: $(VENV)/.dev  ## Formatting, lint, types and the layers of the packages.
 	@"$(BIN)/ruff" format --check .

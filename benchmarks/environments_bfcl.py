@@ -323,6 +323,7 @@ def main() -> None:
         parser.exit(1, f"{error}\n")
     print_rows(rows)
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps([asdict(one) for one in rows], indent=2), encoding="utf-8")
     if options.figure:
         draw(rows, options.figure)
