@@ -30,8 +30,7 @@ bench-environments: $(VENV)/.environments  ## Make the tables of environments in
 	@"$(BIN)/python" benchmarks/environments_table.py --fold test --workers $(WORKERS) $(QUICK) \
 		--json $(RESULTS)/textworld.jsonl --figures $(RESULTS)/textworld
 	@"$(BIN)/python" benchmarks/environments_bfcl.py $(QUICK) --json $(RESULTS)/bfcl.json
-	@"$(BIN)/python" benchmarks/environments_scienceworld.py --fold test --variations 6 $(QUICK) \
-		--json $(RESULTS)/scienceworld.jsonl
+	@"$(BIN)/python" benchmarks/environments_scienceworld.py --fold test $(QUICK) --json $(RESULTS)/scienceworld.jsonl
 
 check: $(VENV)/.dev  ## Formatting, lint, types and the layers of the packages.
 	@"$(BIN)/ruff" format --check .
