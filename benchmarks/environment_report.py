@@ -302,12 +302,15 @@ def _draw_bars(lines: Sequence[Line], path: Path) -> Path:
 
 def _draw_curves(lines: Sequence[Line], by: str, path: Path) -> Path:
     figure, panel = _panel((7.5, 4.2))
+    drawn_places = set[int]()
     for name, points in curves(lines, by).items():
         places = list(points)
+        drawn_places.update(places)
         (drawn,) = panel.plot(places, [one.value for one in points.values()], "o-", label=name)
         bounds = [one.low for one in points.values()], [one.high for one in points.values()]
         panel.fill_between(places, *bounds, color=drawn.get_color(), alpha=0.15, linewidth=0)
     panel.set_xscale("symlog", linthresh=10)
+    panel.set_xticks(sorted(drawn_places), [f"{place:,}" for place in sorted(drawn_places)])
     panel.set_xlabel(f"{by} learned from")
     panel.set_ylabel("mean score over games")
     panel.set_ylim(-0.02, 1.02)
