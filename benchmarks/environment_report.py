@@ -122,8 +122,9 @@ class Line:
         return np.array([float(getattr(task, measure)) for task in sorted(self.tasks, key=lambda task: task.task)])
 
     def to_json(self) -> str:
-        """One line, with the means that a reader looks for first."""
+        """One line, with the means that a reader looks for first; the tasks by column, which takes half the space."""
         plain = {name: value for name, value in asdict(self).items() if name != "condition"}
+        plain["tasks"] = {one.name: [getattr(task, one.name) for task in self.tasks] for one in fields(TaskResult)}
         means = {measure: float(self.values(measure).mean()) for measure in MEASURES}
         means |= {"steps": float(np.mean([task.steps for task in self.tasks]))}
         steps = None if np.isnan(self.steps_to_success) else self.steps_to_success
@@ -136,7 +137,8 @@ class Line:
         known = {one.name: plain[one.name] for one in fields(Condition) if one.name in plain}
         known["collected"] = tuple(known["collected"])
         own = {one.name: plain[one.name] for one in fields(cls) if one.name not in ("condition", "tasks")}
-        return cls(Condition(**known), **own, tasks=tuple(TaskResult(**task) for task in plain["tasks"]))
+        columns = (plain["tasks"][one.name] for one in fields(TaskResult))
+        return cls(Condition(**known), **own, tasks=tuple(TaskResult(*row) for row in zip(*columns, strict=True)))
 
 
 def listed(text: str) -> tuple[str, ...]:
@@ -267,9 +269,14 @@ def _of_common_games(points: Mapping[int, Sequence[Line]]) -> dict[int, list[Lin
 def curve_table(lines: Sequence[Line], by: str) -> str:
     """Score by variant against what was learned from."""
     found = curves(lines, by)
-    places = sorted({at for points in found.values() for at in points})
+    places = _places(found)
     rows = [[name, *(_briefly(points[at]) if at in points else "–" for at in places)] for name, points in found.items()]
     return _markdown((f"score by {by}", *(f"{at:,}" for at in places)), rows)
+
+
+def _places(found: Mapping[str, Mapping[int, Interval]]) -> list[int]:
+    """Everywhere that any of the curves has a point, in order."""
+    return sorted({at for points in found.values() for at in points})
 
 
 def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
@@ -302,15 +309,15 @@ def _draw_bars(lines: Sequence[Line], path: Path) -> Path:
 
 def _draw_curves(lines: Sequence[Line], by: str, path: Path) -> Path:
     figure, panel = _panel((7.5, 4.2))
-    drawn_places = set[int]()
-    for name, points in curves(lines, by).items():
+    found = curves(lines, by)
+    for name, points in found.items():
         places = list(points)
-        drawn_places.update(places)
         (drawn,) = panel.plot(places, [one.value for one in points.values()], "o-", label=name)
         bounds = [one.low for one in points.values()], [one.high for one in points.values()]
         panel.fill_between(places, *bounds, color=drawn.get_color(), alpha=0.15, linewidth=0)
     panel.set_xscale("symlog", linthresh=10)
-    panel.set_xticks(sorted(drawn_places), [f"{place:,}" for place in sorted(drawn_places)])
+    ticks = _places(found)
+    panel.set_xticks(ticks, [f"{at:,}" for at in ticks])
     panel.set_xlabel(f"{by} learned from")
     panel.set_ylabel("mean score over games")
     panel.set_ylim(-0.02, 1.02)
